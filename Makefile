@@ -1,0 +1,52 @@
+# The doors: make run, make test, make lint, make bench. Everything is installed below .venv.
+PYTHON ?= python3
+export POUW_DATA_DIR ?= $(CURDIR)/var
+
+SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx
+RUN := .venv/.run
+DEV := .venv/.dev
+
+.PHONY: run test lint lock clean
+
+run: $(RUN)
+	@exec .venv/bin/pouw up
+
+test: $(DEV)
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: $(DEV)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+# Pin what was tested, for every supported Python and platform.
+lock: $(DEV)
+	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --no-header --quiet --extra local -o requirements.lock pyproject.toml build.in
+	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --no-header --quiet --extra local --extra dev -o requirements-dev.lock \
+	  pyproject.toml build.in
+
+clean:
+	rm -rf .venv build dist *.egg-info pouw/*.so pouw/_fastverify.c
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "pouw: there is no $(PYTHON); install Python 3.11 to 3.13" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "pouw: $(PYTHON) is not Python 3.11 to 3.13; choose one with make PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -m venv .venv || { echo "pouw: $(PYTHON) cannot make virtual environments; install its venv package" >&2; rm -rf .venv; exit 2; }
+
+define install
+	@compiler=$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_config_var("CC").split()[0])'); \
+	  command -v "$${CC:-$$compiler}" >/dev/null \
+	  || { echo "pouw: there is no C compiler ($${CC:-$$compiler}); install one, such as gcc" >&2; exit 2; }
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+endef
+
+$(RUN): requirements.lock $(SOURCES) | .venv/bin/python
+	$(call install,requirements.lock)
+
+$(DEV): requirements-dev.lock $(SOURCES) | .venv/bin/python
+	$(call install,requirements-dev.lock)

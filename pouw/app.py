@@ -1,0 +1,108 @@
+"""The composition root: the only place that wires settings, stores, services and views together."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import redis
+from flask import Flask
+from flask_smorest import Api
+
+from pouw import __version__, logs
+from pouw.service.challenges import ChallengeLimits, Challenges
+from pouw.service.health import Health
+from pouw.service.submissions import Submissions
+from pouw.store.pool import Pool, open_pool
+from pouw.verify import Verifier
+from pouw.web import health as health_views
+from pouw.web import hooks, mining, problems
+from pouw.web.quotas import Quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pouw.settings import Settings
+
+BASE_PATH = "/api/v1/pouw"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What has to be closed when the process ends."""
+
+    pool: Pool
+    verifier: Verifier
+    health: Health
+
+    def close(self) -> None:
+        """Close the pool and the threads."""
+        self.pool.close()
+        self.verifier.close()
+
+
+def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) -> Flask:
+    """Build the WSGI application; ``app.extensions["pouw"]`` holds the :class:`Parts` to close.
+
+    Call it after the worker has forked and gevent has patched: pools and threads do not survive a fork.
+    """
+    logs.configure(settings.log_level, as_json=settings.env == "production")
+    pool = open_pool(settings.database_url.reveal(), size=settings.db_pool_size, timeout=settings.db_timeout_secs)
+    verifier = Verifier(settings.verify_threads)
+    quotas = Quotas(settings)
+    challenges = Challenges(
+        pool,
+        settings.node_key,
+        ChallengeLimits(
+            ttl=settings.challenge_ttl_secs,
+            max_receipts=settings.challenge_max_receipts,
+            max_bytes_total=settings.challenge_max_bytes,
+            min_bytes_per_receipt=settings.min_bytes_per_receipt,
+        ),
+        clock=clock,
+        random=secrets.token_bytes,
+    )
+    submissions = Submissions(
+        pool,
+        verifier,
+        settings.node_key,
+        clock=clock,
+        spend_did_quota=quotas.spend_did,
+        skew=settings.clock_skew_secs,
+        identity_min_age=settings.identity_min_age_secs,
+    )
+    health = Health(pool, _redis_ping(settings), timer=time.monotonic)
+
+    app = Flask("pouw", static_folder=None)
+    app.config.update(
+        API_TITLE="pouw",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    hooks.register(app)
+    quotas.register(app)
+    api = Api(app)
+    problems.register(app)
+    api.register_blueprint(health_views.blueprint(health))
+    api.register_blueprint(mining.blueprint(challenges, submissions, settings, clock), url_prefix=BASE_PATH)
+    app.extensions["pouw"] = Parts(pool, verifier, health)
+    return app
+
+
+def _redis_ping(settings: Settings) -> Callable[[], None] | None:
+    if settings.redis_url is None:
+        return None
+    url = settings.redis_url.reveal().replace("redis+unix://", "unix://", 1)
+    client = redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
+
+    def ping() -> None:
+        try:
+            client.ping()
+        except redis.RedisError as error:
+            raise OSError(f"Redis does not answer: {type(error).__name__}") from error
+
+    return ping

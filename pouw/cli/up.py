@@ -1,0 +1,156 @@
+"""``pouw up``: a whole node with servers of its own, from one command to its Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pouw.cli.serve import check_port, gunicorn_command
+from pouw.errors import LocalServerError
+from pouw.keys import format_secret_key, load_or_create
+from pouw.local import process
+from pouw.local.servers import LocalServers
+from pouw.settings import Settings
+from pouw.store import migrations
+
+if TYPE_CHECKING:
+    import subprocess
+    from types import FrameType
+
+_READY_SECS = 60
+_STOP_SECS = 40
+_LOOK_SECS = 0.5
+
+
+@click.command("up")
+@click.option("--host", envvar="POUW_HOST", default="127.0.0.1", show_default=True)
+@click.option("--port", envvar="POUW_PORT", default=8080, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--metrics-port",
+    envvar="POUW_METRICS_PORT",
+    default=9090,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+)
+@click.option(
+    "--data-dir",
+    envvar="POUW_DATA_DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the node's key and its servers' data live.  [default: $XDG_DATA_HOME/pouw or ~/.local/share/pouw]",
+)
+@click.option("--workers", envvar="POUW_WORKERS", type=click.IntRange(1, 1024), help="[default: one per core]")
+def command(host: str, port: int, metrics_port: int, data_dir: Path | None, workers: int | None) -> None:
+    """Start a node with its own PostgreSQL and Valkey; Ctrl-C stops all of it.
+
+    With POUW_DATABASE_URL or POUW_REDIS_URL set, that server is used and none is started.
+    """
+    _interrupt_on(signal.SIGTERM, signal.SIGHUP)
+    check_port("--port", host, port)
+    check_port("--metrics-port", "127.0.0.1", metrics_port)
+    directory = (data_dir or _default_data_dir()).expanduser().absolute()
+    environ = os.environ | {"POUW_HOST": host, "POUW_PORT": str(port), "POUW_METRICS_PORT": str(metrics_port)}
+    if workers is not None:
+        environ["POUW_WORKERS"] = str(workers)
+    try:
+        with LocalServers(
+            directory, postgres=not _given("POUW_DATABASE_URL"), valkey=not _given("POUW_REDIS_URL")
+        ) as servers:
+            _run(servers, directory, environ)
+    except KeyboardInterrupt:
+        click.echo("Stopped.")
+
+
+def _run(servers: LocalServers, directory: Path, environ: dict[str, str]) -> None:
+    if servers.postgres is not None:
+        environ["POUW_DATABASE_URL"] = servers.postgres.url()
+    if servers.valkey is not None:
+        environ["POUW_REDIS_URL"] = servers.valkey.url
+    if not _given("POUW_NODE_SECRET_KEY"):
+        environ["POUW_NODE_SECRET_KEY"] = format_secret_key(load_or_create(directory / "node.key"))
+    settings = Settings.from_env(environ)
+    migrations.run(settings.database_url.reveal(), "up")
+    node = _start_node(environ)
+    try:
+        _wait_until_ready(node, settings)
+        click.echo(_banner(settings, directory))
+        while True:
+            time.sleep(_LOOK_SECS)
+            servers.revive()
+            if node.poll() is not None:
+                click.echo("The node's master process ended; starting it again.", err=True)
+                node = _start_node(environ)
+                _wait_until_ready(node, settings)
+    finally:
+        process.stop(node, signal.SIGTERM, _STOP_SECS)
+
+
+def _start_node(environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    return process.start(gunicorn_command(), env=environ)
+
+
+def _wait_until_ready(node: subprocess.Popen[bytes], settings: Settings) -> None:
+    url = f"{_base_url(settings)}/health/ready"
+    deadline = time.monotonic() + _READY_SECS
+    while time.monotonic() < deadline:
+        if node.poll() is not None:
+            raise LocalServerError("The node did not start; its log above says why")
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own http URL
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise LocalServerError("The node did not become ready; its log above says why")
+
+
+def _base_url(settings: Settings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - reads it
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _banner(settings: Settings, directory: Path) -> str:
+    base = _base_url(settings)
+    program = Path(sys.argv[0])
+    shown = os.path.relpath(program) if program.is_absolute() and Path.cwd() in program.parents else program
+    return f"""
+The node is up. Ctrl-C stops it.
+
+  API          {base}/api/v1/pouw
+  description  {base}/openapi.json
+  health       {base}/health
+  metrics      http://{settings.metrics_host}:{settings.metrics_port}/metrics
+  node key     {settings.node_key.node_id.hex()}
+  data         {directory}
+
+Next, in another terminal:
+
+  curl '{base}/api/v1/pouw/challenge?cap=hash'
+  {shown} work --url {base} --key client.key README.md
+"""
+
+
+def _given(name: str) -> bool:
+    return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
+
+
+def _default_data_dir() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pouw"
+
+
+def _interrupt_on(*numbers: signal.Signals) -> None:
+    """Let other ways to end this process take the path of Ctrl-C, and ignore a second one meanwhile."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, *numbers):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, *numbers):
+        signal.signal(number, interrupt)

@@ -1,0 +1,92 @@
+"""Every exception that this package raises on purpose.
+
+::
+
+    PouwError
+     ├── SettingsError          the environment is wrong; all faults at once
+     ├── KeyMaterialError       a key file or key text is not a key
+     ├── ProtocolError          bytes that do not follow the protocol
+     │    ├── DidError          not a DID that names an Ed25519 key
+     │    └── TokenError        a challenge token that is malformed or not the node's
+     ├── BodyError              a request body that cannot be a batch
+     ├── StoreError             the database refused or failed
+     │    ├── StoreUnavailable  it cannot be reached or took too long
+     │    └── BatchConflict     the batch nonce is taken by another content
+     ├── QuotaExceeded          a limit is spent
+     ├── MigrationError         the schema could not be moved
+     ├── LocalServerError       an embedded server or a port is not to be had
+     └── NodeError              the client's side: a node answered no, or not at all
+"""
+
+
+class PouwError(Exception):
+    """Base of all errors of this package."""
+
+
+class SettingsError(PouwError):
+    """The environment is wrong. ``faults`` holds one sentence for each mistake."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(faults))
+
+
+class KeyMaterialError(PouwError):
+    """A key file or a key's text cannot be used."""
+
+
+class ProtocolError(PouwError):
+    """Bytes or values that do not follow the protocol."""
+
+
+class DidError(ProtocolError):
+    """Not a DID that names a usable Ed25519 key."""
+
+
+class TokenError(ProtocolError):
+    """A challenge token that is malformed or was not signed by its node."""
+
+
+class BodyError(PouwError):
+    """A request body that cannot be a batch, whatever its content.
+
+    ``kind`` is a short label of the fault; the message says it to a person.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+
+class StoreError(PouwError):
+    """The database refused a statement or failed."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached, or did not answer in time."""
+
+
+class BatchConflict(StoreError):
+    """This DID already used this batch nonce for a batch with other content."""
+
+
+class QuotaExceeded(PouwError):
+    """A limit is spent. ``scope`` names it, ``retry_after`` is in seconds."""
+
+    def __init__(self, scope: str, limit: str, retry_after: int) -> None:
+        self.scope = scope
+        self.limit = limit
+        self.retry_after = retry_after
+        super().__init__(f"The quota per {scope} ({limit}) is spent.")
+
+
+class MigrationError(PouwError):
+    """The schema could not be moved."""
+
+
+class LocalServerError(PouwError):
+    """An embedded server, a port or a data directory is not to be had."""
+
+
+class NodeError(PouwError):
+    """A node could not be reached or did not answer as the protocol says."""

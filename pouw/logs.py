@@ -1,0 +1,74 @@
+"""Structured logging: one static event name and its fields a line; JSON in production, readable otherwise."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextvars import ContextVar
+from typing import Any
+
+import orjson
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class EventLogger:
+    """Logs events: a static name and fields, never a text built from input."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Log what happened as it should."""
+        self._logger.info(event, extra={"fields": fields})
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Log what an operator may want to look at."""
+        self._logger.warning(event, extra={"fields": fields})
+
+    def exception(self, event: str, error: BaseException, **fields: Any) -> None:
+        """Log a fault of the program with its traceback."""
+        self._logger.error(event, extra={"fields": fields}, exc_info=error)
+
+
+log = EventLogger(logging.getLogger("pouw"))
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        if request_id.get():
+            line["request_id"] = request_id.get()
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        if self._as_json:
+            return orjson.dumps(line, default=str).decode()
+        fields = " ".join(
+            f"{key}={orjson.dumps(value, default=str).decode()}"
+            for key, value in line.items()
+            if key not in ("time", "level", "event", "traceback")
+        )
+        # The event of a foreign library may hold anything: quote what could break the line.
+        event = line["event"] if line["event"].isprintable() else repr(line["event"])
+        text = f"{line['time']} {line['level']:7} {event} {fields}".rstrip()
+        return f"{text}\n{line['traceback']}" if "traceback" in line else text
+
+
+def configure(level: str, *, as_json: bool) -> None:
+    """Send every log line of this process to standard error in one form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(as_json=as_json))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    logging.getLogger("psycopg.pool").setLevel("ERROR")  # says every failed attempt; we say every failed request

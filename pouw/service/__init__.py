@@ -1,0 +1,1 @@
+"""What the node does, in the protocol's terms: no HTTP above it, no SQL in it."""

@@ -1,0 +1,82 @@
+"""The state of each part that the node leans on, asked for with a time-out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pouw.errors import StoreError
+from pouw.store.pool import ping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pouw.store.pool import Pool
+
+_TIMEOUT_SECS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part: what was asked, and what is wrong with it, if anything. ``seconds`` is how long it took."""
+
+    name: str
+    fault: str | None
+    seconds: float
+    vital: bool
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the part as the health answer shows it."""
+        shown: dict[str, object] = {
+            "status": "down" if self.fault else "ok",
+            "ms": round(self.seconds * 1000, 1),
+        }
+        return shown | ({"fault": self.fault} if self.fault else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All parts together."""
+
+    parts: tuple[Part, ...]
+    draining: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether the node can do its work."""
+        return not self.draining and not any(part.fault and part.vital for part in self.parts)
+
+    @property
+    def status(self) -> Literal["ok", "degraded", "down", "stopping"]:
+        """The state in one word."""
+        if self.draining:
+            return "stopping"
+        if not self.ready:
+            return "down"
+        return "degraded" if any(part.fault for part in self.parts) else "ok"
+
+
+class Health:
+    """Asks PostgreSQL and Redis how they are."""
+
+    def __init__(self, pool: Pool, ping_redis: Callable[[], None] | None, *, timer: Callable[[], float]) -> None:
+        self._pool = pool
+        self._ping_redis = ping_redis
+        self._timer = timer
+        self.draining = False
+
+    def check(self) -> Report:
+        """Ask every part now."""
+        parts = [self._ask("database", lambda: ping(self._pool, _TIMEOUT_SECS), vital=True)]
+        if self._ping_redis is not None:
+            parts.append(self._ask("redis", self._ping_redis, vital=False))
+        return Report(tuple(parts), self.draining)
+
+    def _ask(self, name: str, question: Callable[[], None], *, vital: bool) -> Part:
+        start = self._timer()
+        try:
+            question()
+            fault = None
+        except (StoreError, OSError) as error:
+            fault = str(error) or type(error).__name__
+        return Part(name, fault, self._timer() - start, vital)

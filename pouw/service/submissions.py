@@ -1,0 +1,220 @@
+"""Taking in a batch: judge every receipt alone, prove the DID, settle with the database, sign the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pouw import metrics
+from pouw.protocol.reasons import Detail
+from pouw.protocol.types import SIG_SCHEME
+from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
+from pouw.service.checks import Context, first_failure, resolve_client
+from pouw.store import submissions as store
+from pouw.store.submissions import BatchKey, Claim, Outcome, Used
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pouw._fastverify import SignedReceipt
+    from pouw.service.checks import Client
+    from pouw.settings import NodeKey
+    from pouw.store.challenges import Challenge
+    from pouw.store.pool import Pool
+    from pouw.verify import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A decoded batch. ``digest`` is the SHA-256 of the body's bytes."""
+
+    client_did: str
+    batch_nonce: bytes | None
+    digest: bytes
+    receipts: list[SignedReceipt]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The bytes to send back, and whether they are those of an earlier answer."""
+
+    body: bytes
+    replayed: bool
+
+
+class Submissions:
+    """Turns batches into signed verdicts; a receipt is accepted only after its commit."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        verifier: Verifier,
+        node_key: NodeKey,
+        *,
+        clock: Callable[[], float],
+        spend_did_quota: Callable[[str], None],
+        skew: int,
+        identity_min_age: int,
+    ) -> None:
+        self._pool = pool
+        self._verifier = verifier
+        self._node_key = node_key
+        self._clock = clock
+        self._spend_did_quota = spend_did_quota
+        self._skew = skew
+        self._identity_min_age = identity_min_age
+
+    def submit(self, batch: Batch, render: Callable[[Verdict, bytes], bytes]) -> Answer:
+        """Judge and store a batch. ``render`` turns a verdict and its signature into the answer's bytes.
+
+        Raises :class:`pouw.errors.QuotaExceeded`, :class:`pouw.errors.BatchConflict` or
+        :class:`pouw.errors.StoreUnavailable`; then nothing of the batch was stored, except that after the
+        last one a commit may have happened, which asking again with the same batch nonce tells.
+        """
+        key = BatchKey(batch.client_did, batch.batch_nonce, batch.digest)
+        metrics.BATCH_SIZE.observe(len(batch.receipts))
+        metrics.RECEIPTS_RECEIVED.inc(len(batch.receipts))
+        with metrics.stage("look_up"):
+            known = store.look_up(self._pool, key, _challenge_nonces(batch.receipts))
+        if known.first_answer is not None:
+            return Answer(known.first_answer, replayed=True)
+        client = resolve_client(batch.client_did, known, self._identity_min_age)
+        context = Context(client, known.challenges, self._clock(), self._skew)
+        failures = [first_failure(receipt, context) for receipt in batch.receipts]
+        with metrics.stage("verify"):
+            proven = self._verify(batch.receipts, failures, client)
+        if proven:
+            self._spend_did_quota(batch.client_did)
+        return self._settle(key, batch.receipts, failures, proven, known.challenges, render)
+
+    def _verify(self, receipts: list[SignedReceipt], failures: list[Detail | None], client: Client) -> bool:
+        """Mark wrong signatures in ``failures``; tell whether any signature proved to hold the DID's key."""
+        if client.key is None:
+            return False
+        asked = [index for index, failure in enumerate(failures) if failure is None]
+        if not asked:
+            return self._prove(receipts, client.key)
+        with metrics.SIGNATURE_VERIFICATION.time():
+            results = self._verifier.verify([receipts[index] for index in asked], client.key)
+        for index, valid in zip(asked, results, strict=True):
+            if not valid:
+                failures[index] = Detail.INVALID_SIGNATURE
+        return any(results)
+
+    def _prove(self, receipts: list[SignedReceipt], key: bytes) -> bool:
+        """Look for the key behind a batch in which no receipt can count, at the cost of one signature."""
+        for receipt in receipts:
+            if receipt.fault is None and receipt.sig_scheme == SIG_SCHEME:
+                return self._verifier.verify([receipt], key)[0]
+        return False
+
+    def _settle(
+        self,
+        key: BatchKey,
+        receipts: list[SignedReceipt],
+        failures: list[Detail | None],
+        proven: bool,
+        challenges: dict[bytes, Challenge],
+        render: Callable[[Verdict, bytes], bytes],
+    ) -> Answer:
+        claims = _claims(key.client_did, receipts, failures, challenges)
+
+        def decide(taken: set[bytes], used: dict[bytes, Used]) -> Outcome:
+            refused = spend(claims, taken, used, challenges)
+            rejected = _rejections(receipts, failures, refused)
+            credited = [claim for index, claim in claims.items() if index not in refused]
+            verdict = Verdict(
+                batch_digest=key.digest,
+                node_id=self._node_key.node_id,
+                accepted=tuple(claim.receipt_nonce for claim in credited),
+                rejected=tuple(rejected),
+                server_time=int(self._clock()),
+            )
+            signature = self._node_key.signing_key.sign(signed_bytes(verdict)).signature
+            return Outcome(credited, rejected, render(verdict, signature))
+
+        with metrics.stage("commit"):
+            answer, outcome = store.settle(self._pool, key, proven=proven, claims=list(claims.values()), decide=decide)
+        if outcome is None:
+            return Answer(answer, replayed=True)
+        metrics.RECEIPTS_ACCEPTED.inc(len(outcome.credited))
+        for rejection in outcome.rejected:
+            metrics.RECEIPTS_REJECTED.labels(rejection.detail.reason.value, rejection.detail.value).inc()
+        return Answer(answer, replayed=False)
+
+
+def spend(
+    claims: dict[int, Claim],
+    taken: set[bytes],
+    used: dict[bytes, Used],
+    challenges: dict[bytes, Challenge],
+) -> dict[int, Detail]:
+    """Spend the challenges' budgets on claims in the batch's order; return those refused, by index.
+
+    A refused claim spends nothing and takes no nonce.
+    """
+    refused: dict[int, Detail] = {}
+    seen = set(taken)
+    left = {
+        nonce: [
+            challenges[nonce].max_receipts - spent.receipts,
+            challenges[nonce].max_bytes_total - spent.bytes,
+        ]
+        for nonce, spent in used.items()
+    }
+    for index, claim in claims.items():
+        budget = left.get(claim.challenge_nonce)
+        if claim.nonce_digest in seen:
+            refused[index] = Detail.DUPLICATE_NONCE
+        elif budget is None:  # purged since it was looked up
+            refused[index] = Detail.UNKNOWN_CHALLENGE
+        elif budget[0] < 1:
+            refused[index] = Detail.TOO_MANY_RECEIPTS
+        elif budget[1] < claim.bytes_verified:
+            refused[index] = Detail.TOO_MANY_BYTES
+        else:
+            budget[0] -= 1
+            budget[1] -= claim.bytes_verified
+            seen.add(claim.nonce_digest)
+    return refused
+
+
+def _challenge_nonces(receipts: Sequence[SignedReceipt]) -> list[bytes]:
+    return list({receipt.challenge_nonce for receipt in receipts if receipt.fault is None})
+
+
+def _claims(
+    did: str,
+    receipts: Sequence[SignedReceipt],
+    failures: Sequence[Detail | None],
+    challenges: dict[bytes, Challenge],
+) -> dict[int, Claim]:
+    claims = {}
+    for index, (receipt, failure) in enumerate(zip(receipts, failures, strict=True)):
+        nonce = receipt.receipt_nonce
+        if failure is None and nonce is not None:
+            claims[index] = Claim(
+                nonce_digest=store.nonce_digest(did, nonce),
+                receipt_nonce=nonce,
+                challenge_nonce=receipt.challenge_nonce,
+                challenge_expires_at=challenges[receipt.challenge_nonce].expires_at,
+                proof_type=receipt.proof_type,
+                bytes_verified=receipt.bytes_verified,
+                result_ok=receipt.result_ok,
+                body=receipt.body,
+                signature=receipt.signature,
+            )
+    return claims
+
+
+def _rejections(
+    receipts: Sequence[SignedReceipt],
+    failures: Sequence[Detail | None],
+    refused: dict[int, Detail],
+) -> list[Rejection]:
+    rejections = []
+    for index, (receipt, failure) in enumerate(zip(receipts, failures, strict=True)):
+        detail = failure or refused.get(index)
+        if detail is not None:
+            rejections.append(Rejection(index, receipt.receipt_nonce, detail, receipt.fault))
+    return rejections

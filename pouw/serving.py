@@ -1,0 +1,95 @@
+"""Gunicorn's configuration: workers on gevent, metrics on a port of their own.
+
+Nothing here may import psycopg: it picks its way of waiting when it is imported, and has to see gevent's
+patches (see :func:`application`). Gunicorn reads the lower-case names; its hooks keep Gunicorn's signatures.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from pouw.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+_settings = Settings.from_env()
+
+wsgi_app = "pouw.serving:application()"
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+worker_class = "gevent"
+worker_connections = 1_000
+backlog = 2_048
+keepalive = 10  # also how long a client may take for its headers
+graceful_timeout = _settings.request_timeout_secs
+timeout = 2 * _settings.request_timeout_secs  # a heartbeat of the worker, not of a request
+limit_request_line = 4_094
+limit_request_fields = 64
+limit_request_field_size = 8_190
+control_socket_disable = True  # it lives in $HOME, where a second node would take it over
+loglevel = _settings.log_level
+proc_name = "pouw"
+
+# Set before a worker imports prometheus_client, which decides at import whether it shares its values.
+_metrics_dir = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="pouw-metrics-"))
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_dir)
+
+
+def application() -> Flask:
+    """Build the application inside a worker, after the fork and after gevent has patched."""
+    import psycopg.waiting  # noqa: PLC0415 - only here gevent has patched, see the module's docstring
+
+    if psycopg.waiting.wait is getattr(psycopg.waiting, "wait_c", None):
+        raise RuntimeError("psycopg was imported before gevent patched: it would block the whole worker")
+
+    from pouw.app import create_app  # noqa: PLC0415 - imports psycopg
+
+    return create_app(_settings)
+
+
+def on_starting(_server: Any) -> None:
+    """Forget the counters of an earlier run, whose process ids may come again."""
+    shutil.rmtree(_metrics_dir, ignore_errors=True)
+    _metrics_dir.mkdir(parents=True)
+
+
+def when_ready(_server: Any) -> None:
+    """Serve the metrics of all workers from the master."""
+    from prometheus_flask_exporter.multiprocess import (  # noqa: PLC0415 - after the directory is set
+        GunicornPrometheusMetrics,
+    )
+
+    GunicornPrometheusMetrics.start_http_server_when_ready(_settings.metrics_port, _settings.metrics_host)
+
+
+def post_request(_worker: Any, _request: Any, _environ: Any, _response: Any) -> None:
+    """Let other connections have their turn: a busy keep-alive connection never yields by itself."""
+    gevent.sleep(0)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Close the pools of a worker that ends in order."""
+    application = getattr(worker, "wsgi", None)
+    if application is not None:
+        application.extensions["pouw"].close()
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Drop the live gauges of a worker that is gone; its counters stay."""
+    from prometheus_flask_exporter.multiprocess import (  # noqa: PLC0415 - after the directory is set
+        GunicornPrometheusMetrics,
+    )
+
+    GunicornPrometheusMetrics.mark_process_dead_on_child_exit(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """Leave no counters behind."""
+    shutil.rmtree(_metrics_dir, ignore_errors=True)

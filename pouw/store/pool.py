@@ -1,0 +1,81 @@
+"""The connection pool, and the one place where a driver's error becomes the store's."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from pouw.errors import StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Pool: TypeAlias = ConnectionPool[Connection[TupleRow]]
+
+_UNAVAILABLE = (
+    PoolTimeout,
+    psycopg.OperationalError,  # gone, refused, in recovery, shut down, too many connections, time-outs
+    psycopg.InterfaceError,  # a connection that was lost while it was ours
+)
+
+
+def open_pool(url: str, *, size: int, timeout: float, min_size: int | None = None) -> Pool:
+    """Open a pool that waits at most ``timeout`` seconds for a connection and as long for a statement.
+
+    Every session commits durably, whatever the server's default is.
+    """
+    options = " ".join(
+        f"-c {name}={value}"
+        for name, value in (
+            ("synchronous_commit", "on"),
+            ("statement_timeout", f"{round(timeout * 1000)}"),
+            ("idle_in_transaction_session_timeout", f"{round(timeout * 2000)}"),
+            ("timezone", "UTC"),
+        )
+    )
+    return ConnectionPool(
+        url,
+        kwargs={"options": options, "connect_timeout": max(2, round(timeout)), "application_name": "pouw"},
+        min_size=size if min_size is None else min_size,
+        max_size=size,
+        timeout=timeout,
+        reconnect_timeout=60,
+        check=None,
+        open=True,
+        name="pouw",
+    )
+
+
+@contextmanager
+def session(pool: Pool) -> Iterator[Connection[TupleRow]]:
+    """Lend a connection; commit when the block ends, roll back when it raises.
+
+    Raises :class:`StoreUnavailable` where the database is out of reach or too slow, and
+    :class:`StoreError` for any other refusal.
+    """
+    with translated(), pool.connection() as connection:
+        yield connection
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's errors into the store's."""
+    try:
+        yield
+    except _UNAVAILABLE as error:
+        raise StoreUnavailable(f"The database is out of reach: {type(error).__name__}") from error
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise StoreUnavailable("The database takes no writes: it is a standby") from error
+    except psycopg.Error as error:
+        raise StoreError(f"The database refused a statement: {type(error).__name__}") from error
+
+
+def ping(pool: Pool, timeout: float) -> None:
+    """Ask the database for an answer within ``timeout`` seconds; raise :class:`StoreUnavailable` without one."""
+    with translated(), pool.connection(timeout=timeout) as connection:
+        connection.execute("SELECT 1")

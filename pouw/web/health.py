@@ -1,0 +1,57 @@
+"""Health: is the process alive, may it get traffic, and how is each part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Response
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from pouw import __version__
+
+if TYPE_CHECKING:
+    from pouw.service.health import Health
+
+
+def blueprint(health: Health) -> Blueprint:
+    """Build the blueprint over the health service."""
+    blp = Blueprint("health", __name__, description="Health of the node and of each part.")
+
+    @blp.route("/health")
+    class HealthView(MethodView):
+        @blp.doc(responses=_RESPONSES)
+        def get(self) -> Response:
+            """Tell the health of every part."""
+            return _respond(health.check(), all_parts=True)
+
+    @blp.route("/health/ready")
+    class ReadyView(MethodView):
+        @blp.doc(responses=_RESPONSES)
+        def get(self) -> Response:
+            """Tell whether this node may get traffic."""
+            return _respond(health.check(), all_parts=False)
+
+    @blp.route("/health/live")
+    class LiveView(MethodView):
+        @blp.doc(responses={"200": {"description": "The process answers."}})
+        def get(self) -> Response:
+            """Tell that the process answers."""
+            return Response(orjson.dumps({"status": "ok"}), content_type="application/json")
+
+    return blp
+
+
+_RESPONSES = {
+    "200": {"description": "The node takes requests; `degraded` where a part it can do without is gone."},
+    "503": {"description": "The node cannot do its work."},
+}
+
+
+def _respond(report: Any, *, all_parts: bool) -> Response:
+    body: dict[str, Any] = {"status": report.status, "ready": report.ready}
+    if all_parts:
+        body |= {"version": __version__, "components": {part.name: part.as_dict() for part in report.parts}}
+    headers = {} if report.ready else {"Retry-After": "2"}
+    return Response(orjson.dumps(body), 200 if report.ready else 503, headers=headers, content_type="application/json")

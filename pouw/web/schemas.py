@@ -1,0 +1,180 @@
+"""Marshmallow schemas: the shape of every message on the wire, and what the API description is made of."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from pouw import _fastverify
+from pouw.protocol.types import DID_BYTES, MAX_INTEGER, NONCE_BYTES, PROOF_TYPE_NAMES, VERSION, ProofType
+from pouw.web.problems import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_HEX = re.compile(r"(?:[0-9a-f]{2})*\Z")
+_DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z", re.ASCII)
+
+
+class Hex(fields.Field[bytes]):
+    """Bytes as lower-case hex."""
+
+    def __init__(self, *, sizes: range, **kwargs: Any) -> None:
+        pattern = f"^([0-9a-f]{{2}}){{{sizes.start},{sizes.stop - 1}}}$"
+        kwargs["metadata"] = {"type": "string", "pattern": pattern, **kwargs.get("metadata", {})}
+        super().__init__(**kwargs)
+        self._sizes = sizes
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_kwargs: Any) -> bytes:  # noqa: ARG002 - Marshmallow's signature
+        if not isinstance(value, str) or not _HEX.match(value) or len(value) // 2 not in self._sizes:
+            raise ValidationError(f"Must be lower-case hex of {self._sizes.start} to {self._sizes.stop - 1} bytes.")
+        return bytes.fromhex(value)
+
+    def _serialize(self, value: bytes | None, attr: str | None, obj: Any, **_kwargs: Any) -> str | None:  # noqa: ARG002 - Marshmallow's signature
+        return None if value is None else value.hex()
+
+
+class WholeNumber(fields.Field[int]):
+    """An integer from 0 to 2^63 - 1, as a JSON integer or as its decimal string."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_kwargs: Any) -> int:  # noqa: ARG002 - Marshmallow's signature
+        if isinstance(value, str) and _DECIMAL.match(value):
+            value = int(value)
+        if type(value) is not int or not 0 <= value <= MAX_INTEGER:
+            raise ValidationError("Must be an integer from 0 to 2^63 - 1.")
+        return value
+
+
+class ReceiptList(fields.Field[list[_fastverify.SignedReceipt]]):
+    """The list of signed receipts, decoded to canonical bytes in one C pass; each item stands alone."""
+
+    def _deserialize(
+        self,
+        value: Any,
+        attr: str | None,  # noqa: ARG002 - Marshmallow's signature
+        data: Any,  # noqa: ARG002 - Marshmallow's signature
+        **_kwargs: Any,
+    ) -> list[_fastverify.SignedReceipt]:
+        if type(value) is not list or not value:
+            raise ValidationError("Must be a list of at least one signed receipt.")
+        return _fastverify.decode_json(value)
+
+
+def _check_did(value: str) -> None:
+    if len(value.encode()) not in DID_BYTES:
+        raise ValidationError(f"Must have {DID_BYTES.start} to {DID_BYTES.stop - 1} bytes of UTF-8.")
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValidationError("Must not hold control characters.")
+
+
+class BatchSchema(Schema):
+    """A batch of signed receipts by one client."""
+
+    version = WholeNumber(
+        required=True, validate=validate.Equal(VERSION), metadata={"type": "integer", "const": VERSION}
+    )
+    client_did = fields.String(
+        required=True, validate=_check_did, metadata={"description": "The DID whose receipts these are."}
+    )
+    batch_nonce = Hex(
+        sizes=NONCE_BYTES,
+        allow_none=True,
+        load_default=None,
+        metadata={"description": "Names the batch: the same batch with the same nonce gets the first answer again."},
+    )
+    receipts = ReceiptList(required=True, metadata={"type": "array", "description": "The signed receipts, in order."})
+
+
+class ChallengeQuerySchema(Schema):
+    """What a client wishes of a challenge; the node clips it to its own limits."""
+
+    cap = fields.String(
+        load_default="", metadata={"description": "Wished proof types, separated by commas; all without it."}
+    )
+    max_receipts = WholeNumber(load_default=None, validate=validate.Range(min=1), metadata={"type": "integer"})
+    max_bytes = WholeNumber(load_default=None, validate=validate.Range(min=1), metadata={"type": "integer"})
+
+
+def parse_capabilities(text: str) -> tuple[ProofType, ...]:
+    """Read a list of proof type names separated by commas; raise ValidationError for an unknown one."""
+    if not text:
+        return ()
+    names = text.split(",")
+    unknown = [name for name in names if name not in PROOF_TYPE_NAMES]
+    if unknown:
+        known = ", ".join(kind.json_name for kind in ProofType)
+        raise ValidationError({"cap": [f"{unknown[0][:40]!r} is not a proof type; known are {known}."]})
+    return tuple(PROOF_TYPE_NAMES[name] for name in names)
+
+
+class ChallengeSchema(Schema):
+    """An issued challenge."""
+
+    token = fields.String(metadata={"description": "Base64 of the JSON ChallengeToken."})
+    expires_at = fields.Integer(metadata={"description": "Unix seconds."})
+    server_time = fields.Integer(metadata={"description": "Unix seconds."})
+
+
+class RejectionSchema(Schema):
+    """Why one receipt of a batch was not accepted."""
+
+    index = fields.Integer()
+    receipt_nonce = fields.String(allow_none=True)
+    reason = fields.String()
+    detail = fields.String()
+
+
+class VerdictSchema(Schema):
+    """The node's signature over its decision."""
+
+    batch_digest = fields.String(metadata={"description": "SHA-256 of the request body's bytes, in hex."})
+    node_id = fields.String()
+    signature = fields.String()
+
+
+class SubmitAnswerSchema(Schema):
+    """What became of a batch."""
+
+    accepted = fields.List(fields.String(), metadata={"description": "Nonces, in the batch's order."})
+    rejected = fields.List(fields.Nested(RejectionSchema))
+    server_time = fields.Integer(metadata={"description": "Unix seconds."})
+    verdict = fields.Nested(VerdictSchema)
+
+
+class FaultSchema(Schema):
+    """One thing wrong with a request."""
+
+    path = fields.String()
+    message = fields.String()
+
+
+class ProblemSchema(Schema):
+    """A problem document (RFC 9457)."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    instance = fields.String(required=True)
+    detail = fields.String()
+    errors = fields.List(fields.Nested(FaultSchema))
+
+
+def flatten(messages: Any, path: str = "") -> Iterator[Fault]:
+    """Turn Marshmallow's nested messages into faults with JSON pointers."""
+    if isinstance(messages, dict):
+        for key, value in messages.items():
+            yield from flatten(value, path if key == "_schema" else f"{path}/{key}")
+    else:
+        for message in messages if isinstance(messages, list) else [messages]:
+            yield Fault(path, str(message))
+
+
+def plain_query(args: Mapping[str, list[str]]) -> dict[str, str]:
+    """Return query arguments that stand once each; raise ValidationError for one that is repeated."""
+    repeated = {name: ["Must stand only once."] for name, values in args.items() if len(values) > 1}
+    if repeated:
+        raise ValidationError(repeated)
+    return {name: values[0] for name, values in args.items()}
