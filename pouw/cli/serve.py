@@ -24,8 +24,7 @@ def command() -> None:
 
 def gunicorn_command() -> list[str]:
     """Return the command that starts Gunicorn with this package's configuration."""
-    quiet = "ignore:XDG_RUNTIME_DIR"  # of a control socket that Gunicorn looks for and we do not use
-    return [sys.executable, "-W", quiet, "-m", "gunicorn", "--config", "python:pouw.serving"]
+    return [sys.executable, "-m", "gunicorn", "--config", "python:pouw.serving"]
 
 
 def check_port(name: str, host: str, port: int) -> None:

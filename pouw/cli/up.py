@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from nacl.signing import SigningKey
 
 from pouw.cli.serve import check_port, gunicorn_command
 from pouw.errors import LocalServerError
@@ -59,13 +60,21 @@ def command(host: str, port: int, metrics_port: int, data_dir: Path | None, work
     environ = os.environ | {"POUW_HOST": host, "POUW_PORT": str(port), "POUW_METRICS_PORT": str(metrics_port)}
     if workers is not None:
         environ["POUW_WORKERS"] = str(workers)
+    own_postgres, own_valkey = not _given("POUW_DATABASE_URL"), not _given("POUW_REDIS_URL")
+    _check_settings(environ, own_postgres=own_postgres)
     try:
-        with LocalServers(
-            directory, postgres=not _given("POUW_DATABASE_URL"), valkey=not _given("POUW_REDIS_URL")
-        ) as servers:
+        with LocalServers(directory, postgres=own_postgres, valkey=own_valkey) as servers:
             _run(servers, directory, environ)
     except KeyboardInterrupt:
         click.echo("Stopped.")
+
+
+def _check_settings(environ: dict[str, str], *, own_postgres: bool) -> None:
+    """Find the mistakes in the environment before anything is started; what `up` fills in later stands in."""
+    filled = {"POUW_DATABASE_URL": "postgresql:///pouw"} if own_postgres else {}
+    if not _given("POUW_NODE_SECRET_KEY"):
+        filled["POUW_NODE_SECRET_KEY"] = format_secret_key(SigningKey(bytes(32)))
+    Settings.from_env(environ | filled)
 
 
 def _run(servers: LocalServers, directory: Path, environ: dict[str, str]) -> None:
@@ -117,8 +126,8 @@ def _base_url(settings: Settings) -> str:
 
 def _banner(settings: Settings, directory: Path) -> str:
     base = _base_url(settings)
-    program = Path(sys.argv[0])
-    shown = os.path.relpath(program) if program.is_absolute() and Path.cwd() in program.parents else program
+    program = Path(sysconfig.get_path("scripts")) / "pouw"
+    shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
     return f"""
 The node is up. Ctrl-C stops it.
 

@@ -8,6 +8,7 @@ not the server's own are never changed.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import secrets
@@ -82,6 +83,12 @@ def find_home(data_dir: Path, account: Account) -> Path:
     home.mkdir(mode=0o711)
     pointer.write_text(f"{home}\n")
     return home
+
+
+def package_directory(name: str) -> Path | None:
+    """Return where an installed package lies, without importing it; None where it is not installed."""
+    spec = importlib.util.find_spec(name)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
 def reachable_copy(source: Path, companions: tuple[Path, ...], home: Path, account: Account, version: str) -> Path:

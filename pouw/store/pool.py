@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
+import gevent
 import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 Pool: TypeAlias = ConnectionPool[Connection[TupleRow]]
 
+_GRACE_SECS = 1.0  # the server's own statement_timeout comes first
 _UNAVAILABLE = (
     PoolTimeout,
     psycopg.OperationalError,  # gone, refused, in recovery, shut down, too many connections, time-outs
@@ -58,8 +63,29 @@ def session(pool: Pool) -> Iterator[Connection[TupleRow]]:
     Raises :class:`StoreUnavailable` where the database is out of reach or too slow, and
     :class:`StoreError` for any other refusal.
     """
-    with translated(), pool.connection() as connection:
+    with translated(), pool.connection() as connection, _deadline(connection, pool.timeout + _GRACE_SECS):
         yield connection
+
+
+@contextmanager
+def _deadline(connection: Connection[TupleRow], seconds: float) -> Iterator[None]:
+    """Cut the connection after ``seconds``, where neither the server nor the network says anything any more.
+
+    The driver waits for ever for a server that hangs. An exception thrown into it would make it wait again, for
+    the rollback; a socket that is shut down ends every wait with the driver's own error.
+    """
+    timer = gevent.get_hub().loop.timer(seconds)
+    timer.start(_cut, connection.fileno())
+    try:
+        yield
+    finally:
+        timer.stop()
+        timer.close()
+
+
+def _cut(descriptor: int) -> None:
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -77,5 +103,5 @@ def translated() -> Iterator[None]:
 
 def ping(pool: Pool, timeout: float) -> None:
     """Ask the database for an answer within ``timeout`` seconds; raise :class:`StoreUnavailable` without one."""
-    with translated(), pool.connection(timeout=timeout) as connection:
+    with translated(), pool.connection(timeout=timeout) as connection, _deadline(connection, timeout):
         connection.execute("SELECT 1")

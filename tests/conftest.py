@@ -1,0 +1,129 @@
+"""Real servers for all tests, and a fresh database for each who asks."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import hypothesis
+import psycopg
+import pytest
+
+from pouw.local.servers import LocalServers
+from pouw.store import migrations
+from tests.support import Http, Identity, Node, node_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+# Examples are never judged by how long they take: the machine is shared.
+hypothesis.settings.register_profile(
+    "pouw", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("pouw")
+
+
+class StartNode(Protocol):
+    """Starts a node on a database; settings come as keyword arguments without their prefix."""
+
+    def __call__(self, database_url: str, **settings: object) -> Node: ...
+
+
+@pytest.fixture(scope="session")
+def open_tmp() -> Iterator[Path]:
+    """A temporary directory that an unprivileged account can enter."""
+    directory = Path(tempfile.mkdtemp(prefix="pouw-test-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def servers(open_tmp: Path) -> Iterator[LocalServers]:
+    """PostgreSQL and Valkey for the whole run."""
+    with LocalServers(open_tmp / "servers") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def template(servers: LocalServers) -> str:
+    """The name of a migrated database to copy."""
+    assert servers.postgres is not None
+    with psycopg.connect(servers.postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_pouw")
+    migrations.run(servers.postgres.url("template_pouw"), "up")
+    return "template_pouw"
+
+
+@pytest.fixture
+def database_url(servers: LocalServers, template: str) -> str:
+    """A migrated database that this test has to itself."""
+    return _copy(servers, template)
+
+
+def _copy(servers: LocalServers, template: str) -> str:
+    assert servers.postgres is not None
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(servers.postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return servers.postgres.url(name)
+
+
+@pytest.fixture(scope="session")
+def start_node(servers: LocalServers, open_tmp: Path) -> Iterator[StartNode]:
+    """Start nodes; all of them end with the run at the latest."""
+    started: list[Node] = []
+
+    def start(database_url: str, **settings: object) -> Node:
+        assert servers.valkey is not None
+        environ = {
+            "POUW_DATABASE_URL": database_url,
+            "POUW_REDIS_URL": servers.valkey.url,
+            "POUW_NODE_SECRET_KEY": node_key(),
+            "POUW_RATE_LIMIT_IP": "1000000",
+            "POUW_RATE_LIMIT_DID": "1000000",
+            "POUW_WORKERS": "2",
+        }
+        environ |= {f"POUW_{name.upper()}": str(value) for name, value in settings.items()}
+        node = Node(open_tmp / f"node-{len(started)}.log", environ)
+        started.append(node)
+        return node.start()
+
+    yield start
+    for node in started:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_url(servers: LocalServers, template: str) -> str:
+    """The database of the shared node."""
+    return _copy(servers, template)
+
+
+@pytest.fixture(scope="session")
+def shared_node(start_node: StartNode, shared_url: str) -> Node:
+    """A node for all tests that leave it as they found it; each brings its own DID."""
+    return start_node(shared_url)
+
+
+@pytest.fixture
+def http(shared_node: Node) -> Http:
+    """A client of the shared node."""
+    return shared_node.http
+
+
+@pytest.fixture
+def client() -> Identity:
+    """A client that nobody knows yet."""
+    return Identity()
+
+
+@pytest.fixture
+def db(shared_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A look into the shared node's database."""
+    with psycopg.connect(shared_url, autocommit=True) as connection:
+        yield connection

@@ -1,0 +1,142 @@
+"""``pouw work`` on real files, against a real node."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from nacl.signing import SigningKey
+
+from pouw.client.node import Node as ClientNode
+from pouw.client.work import Worker, find_files
+from pouw.errors import NodeError
+from pouw.keys import load_or_create
+from pouw.protocol.dids import did_from_key
+from tests.support import Http, Node, free_port
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from tests.conftest import StartNode
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pouw", "work", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_pythons_own_library_is_hashed_and_attested(
+    shared_node: Node, db: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    """Over 1,000 real files: all of 1,024 bytes or more are accepted, smaller ones are not."""
+    folders = [STDLIB / name for name in ("asyncio", "email", "encodings", "test", "unittest", "json")]
+    files = list(find_files(folders))
+    large = sum(path.stat().st_size >= 1024 for path in files)
+    assert len(files) > 1000
+    done = run("--url", shared_node.http.base, "--key", tmp_path / "client.key", "--json", *folders)
+    result = json.loads(done.stdout)
+    assert result["accepted"] == large
+    assert result["rejected"] == [{"reason": "POLICY", "detail": "too_few_bytes", "count": len(files) - large}]
+    assert done.returncode == 1
+    did = did_from_key(bytes(load_or_create(tmp_path / "client.key").verify_key))
+    assert result["client_did"] == did
+    rows = db.execute("SELECT count(*), sum(bytes_verified) FROM receipts WHERE client_did = %s", (did,)).fetchone()
+    sizes = [path.stat().st_size for path in files]
+    assert rows == (large, sum(size for size in sizes if size >= 1024))
+
+
+def test_a_receipt_names_the_files_content(shared_node: Node, db: psycopg.Connection[Any], tmp_path: Path) -> None:
+    content = os.urandom(5000)
+    (tmp_path / "file").write_bytes(content)
+    done = run("--url", shared_node.http.base, "--key", tmp_path / "key", tmp_path / "file")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].split() == ["accepted", "1"]
+    did = did_from_key(bytes(load_or_create(tmp_path / "key").verify_key))
+    body = db.execute("SELECT body FROM receipts WHERE client_did = %s", (did,)).fetchone()
+    assert body is not None
+    assert hashlib.sha256(content).digest() in body[0]
+
+
+def test_the_table_counts_by_reason(shared_node: Node, tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"x" * 1023)
+    (tmp_path / "large").write_bytes(b"x" * 1024)
+    (tmp_path / "empty").write_bytes(b"")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "large")
+    done = run("--url", shared_node.http.base, "--key", tmp_path / "key", tmp_path / "small", tmp_path / "large",
+               tmp_path / "empty", folder)  # fmt: skip
+    assert [line.split() for line in done.stdout.splitlines()[1:]] == [
+        ["accepted", "1"],
+        ["POLICY", "too_few_bytes", "2"],
+    ]
+    assert done.returncode == 1
+
+
+def test_the_same_signed_receipts_again_are_all_replays(http: Http, tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / str(number)).write_bytes(os.urandom(2000))
+    node = ClientNode(http.base)
+    worker = Worker(node, SigningKey.generate(), batch_size=100, clock=time.time)
+    for path in find_files([tmp_path]):
+        assert worker.attest(path) is None
+    submitted = worker.flush()
+    assert submitted is not None
+    assert len(submitted.result.accepted) == 30
+    batch = json.loads(submitted.body)
+    del batch["batch_nonce"]
+    again = node.submit(json.dumps(batch).encode())
+    assert again.accepted == ()
+    assert {(item.reason, item.detail) for item in again.rejected} == {("REPLAY", "duplicate_nonce")}
+    assert worker.flush() is None
+    node.close()
+
+
+def test_challenges_are_renewed_when_they_are_used_up(start_node: StartNode, shared_url: str, tmp_path: Path) -> None:
+    node = start_node(shared_url, challenge_max_receipts=3, challenge_max_bytes=10_000)
+    for number in range(10):
+        (tmp_path / str(number)).write_bytes(os.urandom(4000))
+    done = run("--url", node.http.base, "--key", tmp_path.parent / "renew.key", "--json", tmp_path)
+    assert json.loads(done.stdout)["accepted"] == 10
+    assert done.returncode == 0
+    node.stop()
+
+
+def test_a_node_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 2000)
+    waits: list[float] = []
+    node = ClientNode(f"http://127.0.0.1:{free_port()}", patience=0, sleep=waits.append)
+    with pytest.raises(NodeError, match="cannot be reached"):
+        node.challenge("hash")
+    assert waits == []
+
+
+def test_a_file_that_cannot_be_read_is_counted(shared_node: Node, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 2000)
+    gone = tmp_path / "gone"
+    gone.write_bytes(b"x")
+    worker = Worker(ClientNode(shared_node.http.base), SigningKey.generate(), batch_size=1, clock=lambda: 0)
+    gone.unlink()
+    with pytest.raises(FileNotFoundError):
+        worker.attest(gone)
+
+
+def test_no_arguments_are_usage_not_a_traceback() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert "Usage:" in done.stderr
