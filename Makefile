@@ -6,7 +6,7 @@ SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx
 RUN := .venv/.run
 DEV := .venv/.dev
 
-.PHONY: run test lint lock clean
+.PHONY: run test lint fresh lock clean
 
 run: $(RUN)
 	@exec .venv/bin/pouw up
@@ -18,6 +18,10 @@ lint: $(DEV)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# README's commands as a newcomer types them, from a fresh clone with an empty HOME; FULL=1 also runs the tests there.
+fresh:
+	tools/fresh_clone.sh
 
 # Pin what was tested, for every supported Python and platform.
 lock: $(DEV)
