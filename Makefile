@@ -12,7 +12,7 @@ run: $(RUN)
 	@exec .venv/bin/pouw up
 
 test: $(DEV)
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest $(if $(CI),,-m "not debian") $(ARGS)
 
 lint: $(DEV)
 	.venv/bin/ruff check .

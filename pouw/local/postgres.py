@@ -36,14 +36,22 @@ _SETTINGS = {
 class EmbeddedPostgres:
     """One cluster below ``home``, running while this object is started."""
 
-    def __init__(self, home: Path, sockets: Path, account: Account, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        sockets: Path,
+        account: Account,
+        settings: dict[str, str] | None = None,
+        programs: Path | None = None,
+    ) -> None:
+        """Use the embedded PostgreSQL, or the one whose ``bin`` folder is ``programs``."""
         self._account = account
         self._settings = _SETTINGS | (settings or {})
         self._data = home / "postgres" / "data"
         self._log = home / "postgres.log"
         self._sockets = sockets
         self._process: subprocess.Popen[bytes] | None = None
-        self._bin = _installation(home, account) / "bin"
+        self._bin = programs or _installation(home, account) / "bin"
 
     @property
     def pid(self) -> int:
@@ -92,22 +100,8 @@ class EmbeddedPostgres:
         self._account.own(parent, 0o700)
         unfinished = parent / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        self._run(
-            [
-                self._bin / "initdb",
-                "-D",
-                unfinished,
-                "-U",
-                _ROLE,
-                "-A",
-                "peer",
-                "-E",
-                "UTF8",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                "--no-locale",
-            ]
-        )
+        options = [f"--username={_ROLE}", "--auth=peer", "--encoding=UTF8", "--no-locale"]
+        self._run([self._bin / "initdb", f"--pgdata={unfinished}", *options])
         users = {pwd.getpwuid(os.geteuid()).pw_name, self._account.name}
         (unfinished / "pg_hba.conf").write_text("local all all peer map=pouw\n")
         (unfinished / "pg_ident.conf").write_text("".join(f'pouw "{user}" {_ROLE}\n' for user in sorted(users)))
