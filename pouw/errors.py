@@ -50,11 +50,12 @@ class TokenError(ProtocolError):
 class BodyError(PouwError):
     """A request body that cannot be a batch, whatever its content.
 
-    ``kind`` is a short label of the fault; the message says it to a person.
+    ``kind`` is a short label of the fault, ``path`` a JSON pointer to it; the message says it to a person.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, path: str = "") -> None:
         self.kind = kind
+        self.path = path
         super().__init__(message)
 
 

@@ -116,8 +116,8 @@ class Settings:
             "clock_skew_secs": env.integer("POUW_CLOCK_SKEW_SECS", 30, 0, 3_600),
             "identity_min_age_secs": env.integer("POUW_IDENTITY_MIN_AGE_SECS", 0, 0, 10**9),
             "request_timeout_secs": env.integer("POUW_REQUEST_TIMEOUT_SECS", 30, 1, 3_600),
-            # The longest legal receipt has some 28,000 characters of JSON, every one of them escaped.
-            "body_max_bytes": env.integer("POUW_BODY_MAX_BYTES", 65_536 + 32_768 * (batch_size_max or 0), 1_024, 2**31),
+            # The longest legal receipt has some 33,000 characters of JSON, every one of them escaped.
+            "body_max_bytes": env.integer("POUW_BODY_MAX_BYTES", 65_536 + 40_960 * (batch_size_max or 0), 1_024, 2**31),
             "db_pool_size": env.integer("POUW_DB_POOL_SIZE", 8, 1, 1_000),
             "db_timeout_secs": env.integer("POUW_DB_TIMEOUT_SECS", 5, 1, 600),
             "verify_threads": env.integer("POUW_VERIFY_THREADS", os.cpu_count() or 1, 1, 256),

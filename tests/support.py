@@ -146,7 +146,8 @@ class Http:
         return cast("list[str]", response.json["accepted"])
 
     def close(self) -> None:
-        self.pool.clear()
+        for key in self.pool.pools.keys():  # noqa: SIM118 - no mapping
+            self.pool.pools[key].close()
 
 
 class Node:

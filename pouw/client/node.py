@@ -100,7 +100,8 @@ class Node:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.clear()
+        for key in self._http.pools.keys():  # noqa: SIM118 - no mapping
+            self._http.pools[key].close()
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         deadline = self._clock() + self._patience

@@ -99,3 +99,8 @@ def encode_token(token: ChallengeToken) -> bytes:
             message_field(7, encode_policy(token.policy)),
         )
     )
+
+
+def encode_signed_token(token: ChallengeToken) -> bytes:
+    """Canonical bytes of the message ``ChallengeToken`` with its signature."""
+    return encode_token(token) + bytes_field(8, token.node_signature)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pouw import metrics
 from pouw.protocol.reasons import Detail
-from pouw.protocol.types import SIG_SCHEME
 from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
 from pouw.service.checks import Context, first_failure, resolve_client
 from pouw.store import submissions as store
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pouw.settings import NodeKey
     from pouw.store.challenges import Challenge
     from pouw.store.pool import Pool
+    from pouw.store.submissions import Known
     from pouw.verify import Verifier
 
 
@@ -75,52 +75,44 @@ class Submissions:
         metrics.BATCH_SIZE.observe(len(batch.receipts))
         metrics.RECEIPTS_RECEIVED.inc(len(batch.receipts))
         with metrics.stage("look_up"):
-            known = store.look_up(self._pool, key, _challenge_nonces(batch.receipts))
+            known = store.look_up(self._pool, key, *_wanted(batch))
         if known.first_answer is not None:
             return Answer(known.first_answer, replayed=True)
         client = resolve_client(batch.client_did, known, self._identity_min_age)
         context = Context(client, known.challenges, self._clock(), self._skew)
         failures = [first_failure(receipt, context) for receipt in batch.receipts]
         with metrics.stage("verify"):
-            proven = self._verify(batch.receipts, failures, client)
+            self._verify(batch.receipts, failures, client)
+        claims = _claims(key.client_did, batch.receipts, failures, known.challenges)
+        # Only a receipt that was never credited proves who sent it: anyone can repeat an old one.
+        proven = any(claim.nonce_digest not in known.taken for claim in claims.values())
         if proven:
             self._spend_did_quota(batch.client_did)
-        return self._settle(key, batch.receipts, failures, proven, known.challenges, render)
+        return self._settle(key, batch.receipts, failures, claims, known, proven, render)
 
-    def _verify(self, receipts: list[SignedReceipt], failures: list[Detail | None], client: Client) -> bool:
-        """Mark wrong signatures in ``failures``; tell whether any signature proved to hold the DID's key."""
-        if client.key is None:
-            return False
+    def _verify(self, receipts: list[SignedReceipt], failures: list[Detail | None], client: Client) -> None:
+        """Mark the wrong signatures in ``failures`` among the receipts that passed every check so far."""
         asked = [index for index, failure in enumerate(failures) if failure is None]
-        if not asked:
-            return self._prove(receipts, client.key)
+        if client.key is None or not asked:
+            return
         with metrics.SIGNATURE_VERIFICATION.time():
             results = self._verifier.verify([receipts[index] for index in asked], client.key)
         for index, valid in zip(asked, results, strict=True):
             if not valid:
                 failures[index] = Detail.INVALID_SIGNATURE
-        return any(results)
-
-    def _prove(self, receipts: list[SignedReceipt], key: bytes) -> bool:
-        """Look for the key behind a batch in which no receipt can count, at the cost of one signature."""
-        for receipt in receipts:
-            if receipt.fault is None and receipt.sig_scheme == SIG_SCHEME:
-                return self._verifier.verify([receipt], key)[0]
-        return False
 
     def _settle(
         self,
         key: BatchKey,
         receipts: list[SignedReceipt],
         failures: list[Detail | None],
+        claims: dict[int, Claim],
+        known: Known,
         proven: bool,
-        challenges: dict[bytes, Challenge],
         render: Callable[[Verdict, bytes], bytes],
     ) -> Answer:
-        claims = _claims(key.client_did, receipts, failures, challenges)
-
         def decide(taken: set[bytes], used: dict[bytes, Used]) -> Outcome:
-            refused = spend(claims, taken, used, challenges)
+            refused = spend(claims, taken, used, known.challenges)
             rejected = _rejections(receipts, failures, refused)
             credited = [claim for index, claim in claims.items() if index not in refused]
             verdict = Verdict(
@@ -134,7 +126,9 @@ class Submissions:
             return Outcome(credited, rejected, render(verdict, signature))
 
         with metrics.stage("commit"):
-            answer, outcome = store.settle(self._pool, key, proven=proven, claims=list(claims.values()), decide=decide)
+            answer, outcome = store.settle(
+                self._pool, key, proven=proven, claims=list(claims.values()), taken=known.taken, decide=decide
+            )
         if outcome is None:
             return Answer(answer, replayed=True)
         metrics.RECEIPTS_ACCEPTED.inc(len(outcome.credited))
@@ -179,8 +173,14 @@ def spend(
     return refused
 
 
-def _challenge_nonces(receipts: Sequence[SignedReceipt]) -> list[bytes]:
-    return list({receipt.challenge_nonce for receipt in receipts if receipt.fault is None})
+def _wanted(batch: Batch) -> tuple[list[bytes], list[bytes]]:
+    """Return the challenge nonces and the nonce digests that the batch's well-formed receipts name."""
+    challenges, digests = set(), []
+    for receipt in batch.receipts:
+        if receipt.fault is None and receipt.receipt_nonce is not None:
+            challenges.add(receipt.challenge_nonce)
+            digests.append(store.nonce_digest(batch.client_did, receipt.receipt_nonce))
+    return list(challenges), digests
 
 
 def _claims(

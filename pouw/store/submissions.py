@@ -54,6 +54,7 @@ class Known:
 
     first_answer: bytes | None
     challenges: dict[bytes, Challenge]
+    taken: set[bytes]
     blocked: bool
     identity: Identity | None
 
@@ -95,7 +96,7 @@ def nonce_digest(client_did: str, receipt_nonce: bytes) -> bytes:
     return hashlib.sha256(b"%s\0%s" % (client_did.encode(), receipt_nonce)).digest()
 
 
-def look_up(pool: Pool, key: BatchKey, challenge_nonces: list[bytes]) -> Known:
+def look_up(pool: Pool, key: BatchKey, challenge_nonces: list[bytes], nonce_digests: list[bytes]) -> Known:
     """Read what judging a batch needs, in one round trip and without a lock.
 
     Raises :class:`BatchConflict` where this DID used the batch nonce for another content.
@@ -110,6 +111,7 @@ def look_up(pool: Pool, key: BatchKey, challenge_nonces: list[bytes]) -> Known:
             """,
             (challenge_nonces,),
         )
+        taken = _select_taken(connection, nonce_digests)
         blocked = connection.execute(
             "SELECT 1 FROM blocked_dids WHERE did = %s AND (expires_at IS NULL OR expires_at > now())",
             (key.client_did,),
@@ -125,6 +127,7 @@ def look_up(pool: Pool, key: BatchKey, challenge_nonces: list[bytes]) -> Known:
         return Known(
             first_answer=_read_answer(answer, key),
             challenges={row[0]: _challenge(row) for row in challenges},
+            taken={row[0] for row in taken},
             blocked=blocked.fetchone() is not None,
             identity=None if found is None else Identity(*found),
         )
@@ -141,20 +144,22 @@ def settle(
     *,
     proven: bool,
     claims: Sequence[Claim],
+    taken: set[bytes],
     decide: Callable[[set[bytes], dict[bytes, Used]], Outcome],
 ) -> tuple[bytes, Outcome | None]:
     """Decide a batch and commit it; return the answer, and the outcome unless another request settled it first.
 
-    ``decide`` gets the nonce digests that are already taken and what is used of each challenge, under locks
-    that keep both true until the commit. It may be called again when another batch took a nonce meanwhile.
+    ``decide`` gets the nonce digests that are already taken and what is used of each challenge, the latter under
+    locks that keep it true until the commit. The first attempt relies on ``taken``, read before; where another
+    batch took a nonce meanwhile, the unique index says so, and the next attempt reads them again.
 
     Raises :class:`BatchConflict` as :func:`look_up` does, and :class:`StoreUnavailable` where the database
     is out of reach: then nothing is known of the commit, and the client has to ask again.
     """
-    for _attempt in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         try:
             with session(pool) as connection:
-                return _settle_once(connection, key, proven=proven, claims=claims, decide=decide)
+                return _settle_once(connection, key, proven, claims, taken if attempt == 0 else None, decide)
         except StoreError as error:
             if not isinstance(error.__cause__, _RACES):
                 raise
@@ -172,9 +177,9 @@ _RACES = (
 def _settle_once(
     connection: Connection[TupleRow],
     key: BatchKey,
-    *,
     proven: bool,
     claims: Sequence[Claim],
+    taken: set[bytes] | None,
     decide: Callable[[set[bytes], dict[bytes, Used]], Outcome],
 ) -> tuple[bytes, Outcome | None]:
     with connection.pipeline():
@@ -191,19 +196,20 @@ def _settle_once(
             """,
             (list({claim.challenge_nonce for claim in claims}),),
         )
-        taken = connection.execute(
-            "SELECT nonce FROM nonces WHERE nonce = ANY(%b)",
-            ([claim.nonce_digest for claim in claims],),
-        )
+        again = _select_taken(connection, [claim.nonce_digest for claim in claims]) if taken is None else ()
         now = connection.execute("SELECT now()")
         first = _read_answer(answer, key)
         if first is not None:
             return first, None
-        outcome = decide({row[0] for row in taken}, {row[0]: Used(row[1], row[2]) for row in used})
+        outcome = decide(taken or {row[0] for row in again}, {row[0]: Used(row[1], row[2]) for row in used})
         submitted_at: datetime = now.fetchone()[0]  # type: ignore[index]  # a SELECT without FROM has a row
         _write(connection, key, proven, outcome, submitted_at)
         connection.commit()
     return outcome.answer, outcome
+
+
+def _select_taken(connection: Connection[TupleRow], nonce_digests: list[bytes]) -> psycopg.Cursor[TupleRow]:
+    return connection.execute("SELECT nonce FROM nonces WHERE nonce = ANY(%b)", (nonce_digests,))
 
 
 def _select_answer(connection: Connection[TupleRow], key: BatchKey) -> psycopg.Cursor[TupleRow]:

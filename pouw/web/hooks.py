@@ -37,8 +37,8 @@ def _finish(response: Response) -> Response:
     return response
 
 
-def read_body(content_types: tuple[str, ...], max_bytes: int, timeout: float) -> bytes:
-    """Read the request's body within ``timeout`` seconds.
+def read_body(content_types: tuple[str, ...], max_bytes: int, timeout: float) -> tuple[bytes, str]:
+    """Read the request's body within ``timeout`` seconds; return it and its content type.
 
     Raises :class:`Problem`: 411 without a Content-Length, 413 over ``max_bytes``, 415 for another content
     type, 408 where it comes too slowly, 400 where it ends too early.
@@ -74,4 +74,4 @@ def read_body(content_types: tuple[str, ...], max_bytes: int, timeout: float) ->
         ) from None
     if len(body) != length:
         raise Problem(400, "body-cut", "The body ended early.", f"{len(body)} of {length} bytes arrived.")
-    return body
+    return body, request.mimetype

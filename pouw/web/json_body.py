@@ -29,7 +29,7 @@ def load(body: bytes, max_items: int) -> Any:
     if depth > _MAX_DEPTH:
         raise BodyError("json-too-deep", f"The JSON nests more than {_MAX_DEPTH} deep.")
     if values > _SPARE_VALUES + _VALUES_PER_ITEM * max_items:
-        raise BodyError("too-many-receipts", f"A batch holds at most {max_items} receipts.")
+        raise BodyError("too-many-values", f"The JSON holds more than {max_items} receipts can have.", "/receipts")
     if digits > _MAX_DIGITS:
         raise BodyError("number-too-long", f"A number in the JSON has more than {_MAX_DIGITS} digits.")
     try:

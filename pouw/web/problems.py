@@ -82,12 +82,13 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _bug)
 
 
-_BODY_STATUS = {"too-many-receipts": 413}
+_BODY_STATUS = {"too-many-receipts": 413, "too-many-values": 413}
 
 
 def _body_error(error: BodyError) -> Response:
     status = _BODY_STATUS.get(error.kind, 400)
-    return Problem(status, error.kind, "The body is not a batch.", str(error)).response()
+    faults = (Fault(error.path, str(error)),)
+    return Problem(status, error.kind, "The body is not a batch.", str(error), faults=faults).response()
 
 
 def _batch_conflict(error: BatchConflict) -> Response:

@@ -60,7 +60,7 @@ class ReceiptList(fields.Field[list[_fastverify.SignedReceipt]]):
     ) -> list[_fastverify.SignedReceipt]:
         if type(value) is not list or not value:
             raise ValidationError("Must be a list of at least one signed receipt.")
-        return _fastverify.decode_json(value)
+        return _fastverify.decode_protobuf(value) if type(value[0]) is bytes else _fastverify.decode_json(value)
 
 
 def _check_did(value: str) -> None:

@@ -1,0 +1,58 @@
+"""From a request's body to a batch: decode strictly, check the envelope, leave each receipt to itself."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from marshmallow import Schema, ValidationError
+
+from pouw import _fastverify
+from pouw.errors import BodyError
+from pouw.service.submissions import Batch
+from pouw.web import json_body, schemas
+from pouw.web.problems import Problem
+from pouw.web.wire import JSON, PROTOBUF
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SCHEMA = schemas.BatchSchema()
+
+
+def _from_json(body: bytes, max_receipts: int) -> Any:
+    return json_body.load(body, max_receipts)
+
+
+def _from_protobuf(body: bytes, max_receipts: int) -> Any:
+    """Return the members that the JSON twin would have; the receipts stay bytes until the schema decodes them."""
+    try:
+        version, did, nonce, items = _fastverify.split_batch(body, max_receipts)
+        value: dict[str, Any] = {"version": version, "client_did": did.decode(), "receipts": items}
+    except ValueError as error:
+        raise BodyError("not-protobuf", str(error)) from None
+    return value | ({"batch_nonce": nonce.hex()} if nonce else {})
+
+
+DECODERS: dict[str, Callable[[bytes, int], Any]] = {JSON: _from_json, PROTOBUF: _from_protobuf}
+
+
+def load_batch(body: bytes, content_type: str, max_receipts: int) -> Batch:
+    """Decode a body of one of the :data:`DECODERS`' content types.
+
+    Raises :class:`BodyError` for bytes that cannot be a batch, and :class:`Problem` for a faulty envelope.
+    """
+    value = DECODERS[content_type](body, max_receipts)
+    if type(value) is dict and type(value.get("receipts")) is list and len(value["receipts"]) > max_receipts:
+        raise BodyError("too-many-receipts", f"A batch holds at most {max_receipts} receipts.", "/receipts")
+    loaded = load(_SCHEMA, value, status=422, kind="bad-envelope", title="The batch's envelope is not as it should be.")
+    return Batch(loaded["client_did"], loaded["batch_nonce"], hashlib.sha256(body).digest(), loaded["receipts"])
+
+
+def load(schema: Schema, value: Any, *, status: int, kind: str, title: str) -> Any:
+    """Load a value with a schema; raise a :class:`Problem` that names every fault by its path."""
+    try:
+        return schema.load(value)
+    except ValidationError as error:
+        faults = tuple(schemas.flatten(error.messages))
+        raise Problem(status, kind, title, faults[0].message, faults=faults) from None
