@@ -36,7 +36,7 @@ CREATE INDEX challenges_task_id_idx ON challenges (task_id);
 CREATE INDEX challenges_expires_at_idx ON challenges (expires_at);
 
 -- One row for each batch that was answered. The answer is kept word for word for retries with its nonce.
--- proven: at least one signature by the DID's key was valid, so the DID itself sent this content.
+-- proven: at least one receipt passed every check and was never credited before, so the DID itself sent it.
 CREATE TABLE batches (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     client_did text NOT NULL,

@@ -35,7 +35,6 @@ class Parts:
 
     pool: Pool
     verifier: Verifier
-    health: Health
 
     def close(self) -> None:
         """Close the pool and the threads."""
@@ -89,7 +88,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     problems.register(app)
     api.register_blueprint(health_views.blueprint(health))
     api.register_blueprint(mining.blueprint(challenges, submissions, settings, clock), url_prefix=BASE_PATH)
-    app.extensions["pouw"] = Parts(pool, verifier, health)
+    app.extensions["pouw"] = Parts(pool, verifier)
     return app
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey
 
 from pouw.errors import KeyMaterialError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SEED_BYTES = 32
 _SECRET_KEY_BYTES = 64  # libsodium's form: the seed and then the public key
@@ -50,19 +49,24 @@ def load_or_create(path: Path) -> SigningKey:
     Raises :class:`KeyMaterialError` where the file cannot be read, written or understood.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        try:
-            return parse_secret_key(path.read_text())
-        except (OSError, UnicodeDecodeError) as error:
-            raise KeyMaterialError(f"{path} cannot be read: {error}") from error
-        except KeyMaterialError as error:
-            raise KeyMaterialError(f"{path}: {error}") from error
-    except OSError as error:
-        raise KeyMaterialError(f"{path} cannot be written: {error}") from error
-    key = SigningKey.generate()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(format_secret_key(key) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+        if not path.exists():
+            _create(path)
+        return parse_secret_key(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyMaterialError(f"{path} cannot be read or written: {error}") from error
+    except KeyMaterialError as error:
+        raise KeyMaterialError(f"{path}: {error}") from error
+
+
+def _create(path: Path) -> None:
+    """Write a new key beside its place and link it there, so that no crash leaves half a key."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(format_secret_key(SigningKey.generate()) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was faster: its key counts
+            os.link(name, path)
+    finally:
+        Path(name).unlink()

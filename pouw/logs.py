@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+_REPEAT_SECS = 10.0
+
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -69,6 +71,25 @@ def configure(level: str, *, as_json: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(as_json=as_json))
     root = logging.getLogger()
+    handler.addFilter(_Repeats())
     root.handlers = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("psycopg.pool").setLevel("ERROR")  # says every failed attempt; we say every failed request
+    gunicorn = logging.getLogger("gunicorn.error")
+    gunicorn.handlers, gunicorn.propagate = [], True
+
+
+class _Repeats(logging.Filter):
+    """Lets the driver's complaints through, which name the cause, but the same one only now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "psycopg.pool":
+            return True
+        last = self._last.get(str(record.msg), -_REPEAT_SECS)
+        if record.created - last < _REPEAT_SECS:
+            return False
+        self._last[str(record.msg)] = record.created
+        return True

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from pouw import logs
 from pouw.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ worker_class = "gevent"
 worker_connections = 1_000
 backlog = 2_048
 keepalive = 10  # also how long a client may take for its headers
-graceful_timeout = _settings.request_timeout_secs
-timeout = 2 * _settings.request_timeout_secs  # a heartbeat of the worker, not of a request
+graceful_timeout = _settings.graceful_timeout_secs
+timeout = 60  # a heartbeat of the worker, not of a request
 limit_request_line = 4_094
 limit_request_fields = 64
 limit_request_field_size = 8_190
@@ -38,7 +39,10 @@ loglevel = _settings.log_level
 proc_name = "pouw"
 
 # Set before a worker imports prometheus_client, which decides at import whether it shares its values.
-_metrics_dir = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="pouw-metrics-"))
+_own_metrics_dir = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+_metrics_dir = Path(
+    tempfile.mkdtemp(prefix="pouw-metrics-") if _own_metrics_dir else os.environ["PROMETHEUS_MULTIPROC_DIR"]
+)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_dir)
 
 
@@ -55,9 +59,11 @@ def application() -> Flask:
 
 
 def on_starting(_server: Any) -> None:
-    """Forget the counters of an earlier run, whose process ids may come again."""
-    shutil.rmtree(_metrics_dir, ignore_errors=True)
-    _metrics_dir.mkdir(parents=True)
+    """Log in one form, and forget the counters of an earlier run, whose process ids may come again."""
+    logs.configure(_settings.log_level, as_json=_settings.env == "production")
+    _metrics_dir.mkdir(parents=True, exist_ok=True)
+    for file in _metrics_dir.glob("*.db"):
+        file.unlink()
 
 
 def when_ready(_server: Any) -> None:
@@ -91,5 +97,6 @@ def child_exit(_server: Any, worker: Any) -> None:
 
 
 def on_exit(_server: Any) -> None:
-    """Leave no counters behind."""
-    shutil.rmtree(_metrics_dir, ignore_errors=True)
+    """Leave no directory of our own behind."""
+    if _own_metrics_dir:
+        shutil.rmtree(_metrics_dir, ignore_errors=True)

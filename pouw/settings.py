@@ -61,6 +61,9 @@ class NodeKey:
         return f"NodeKey({self.node_id.hex()})"
 
 
+_KEEPALIVE_ROOM_SECS = 30
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that an operator can choose. Times are seconds, sizes are bytes."""
@@ -89,6 +92,11 @@ class Settings:
     db_pool_size: int
     db_timeout_secs: int
     verify_threads: int
+
+    @property
+    def graceful_timeout_secs(self) -> int:
+        """How long a stopping worker waits for what is in flight: any request, and idle connections."""
+        return max(self.request_timeout_secs, _KEEPALIVE_ROOM_SECS)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

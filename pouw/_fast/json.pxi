@@ -22,7 +22,7 @@ fill_hex_table()
 
 
 cdef struct Reader:
-    # What reading one JSON receipt shares: room for decoded hex, members seen, and the first fault.
+    # What reading one JSON receipt shares: room for decoded hex, and the members seen.
     unsigned char *room
     Py_ssize_t used
     Py_ssize_t members

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _READY_SECS = 60
-_STOP_SECS = 40
+_STOP_ROOM_SECS = 10
 _LOOK_SECS = 0.5
+_SHORT_LIFE_SECS = 5
+_SHORT_LIVES = 5
 
 
 @click.command("up")
@@ -55,7 +57,7 @@ def command(host: str, port: int, metrics_port: int, data_dir: Path | None, work
     """
     _interrupt_on(signal.SIGTERM, signal.SIGHUP)
     check_port("--port", host, port)
-    check_port("--metrics-port", "127.0.0.1", metrics_port)
+    check_port("--metrics-port", os.environ.get("POUW_METRICS_HOST") or "127.0.0.1", metrics_port)
     directory = (data_dir or _default_data_dir()).expanduser().absolute()
     environ = os.environ | {"POUW_HOST": host, "POUW_PORT": str(port), "POUW_METRICS_PORT": str(metrics_port)}
     if workers is not None:
@@ -90,15 +92,18 @@ def _run(servers: LocalServers, directory: Path, environ: dict[str, str]) -> Non
     try:
         _wait_until_ready(node, settings)
         click.echo(_banner(settings, directory))
-        while True:
-            time.sleep(_LOOK_SECS)
-            servers.revive()
-            if node.poll() is not None:
-                click.echo("The node's master process ended; starting it again.", err=True)
-                node = _start_node(environ)
-                _wait_until_ready(node, settings)
+        short_lives = 0
+        while short_lives < _SHORT_LIVES:
+            started_at = time.monotonic()
+            while node.poll() is None:
+                time.sleep(_LOOK_SECS)
+                servers.revive()
+            click.echo("The node's master process ended; starting it again.", err=True)
+            short_lives = short_lives + 1 if time.monotonic() - started_at < _SHORT_LIFE_SECS else 0
+            node = _start_node(environ)
+        raise LocalServerError("The node ends again and again; its log above says why")
     finally:
-        process.stop(node, signal.SIGTERM, _STOP_SECS)
+        process.stop(node, signal.SIGTERM, settings.graceful_timeout_secs + _STOP_ROOM_SECS)
 
 
 def _start_node(environ: dict[str, str]) -> subprocess.Popen[bytes]:

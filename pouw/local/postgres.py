@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import psutil
 import psycopg
 
 from pouw.errors import LocalServerError
@@ -46,6 +47,7 @@ class EmbeddedPostgres:
     ) -> None:
         """Use the embedded PostgreSQL, or the one whose ``bin`` folder is ``programs``."""
         self._account = account
+        self._home = home
         self._settings = _SETTINGS | (settings or {})
         self._data = home / "postgres" / "data"
         self._log = home / "postgres.log"
@@ -71,7 +73,7 @@ class EmbeddedPostgres:
         if not self._data.exists():
             self._initialise()
         self._end_orphan()
-        settings = self._settings | {"unix_socket_directories": str(self._sockets)}
+        settings = self._settings | {"unix_socket_directories": str(self._sockets)} | self._access()
         self._process = process.start(
             [
                 self._bin / "postgres",
@@ -102,16 +104,31 @@ class EmbeddedPostgres:
         shutil.rmtree(unfinished, ignore_errors=True)
         options = [f"--username={_ROLE}", "--auth=peer", "--encoding=UTF8", "--no-locale"]
         self._run([self._bin / "initdb", f"--pgdata={unfinished}", *options])
-        users = {pwd.getpwuid(os.geteuid()).pw_name, self._account.name}
-        (unfinished / "pg_hba.conf").write_text("local all all peer map=pouw\n")
-        (unfinished / "pg_ident.conf").write_text("".join(f'pouw "{user}" {_ROLE}\n' for user in sorted(users)))
         unfinished.rename(self._data)
 
+    def _access(self) -> dict[str, str]:
+        """Write who gets in, the caller alone, to files that the server may read and not write."""
+        rules = {"hba_file": "local all all peer map=pouw\n"}
+        rules["ident_file"] = f'pouw "{pwd.getpwuid(os.geteuid()).pw_name}" {_ROLE}\n'
+        for name, rule in rules.items():
+            path = self._home / f"pg_{name}"
+            path.write_text(rule)
+            path.chmod(0o644)
+        return {name: str(self._home / f"pg_{name}") for name in rules}
+
     def _end_orphan(self) -> None:
-        """Stop a server that an earlier, killed run left on this data directory."""
-        control: list[str | Path] = [self._bin / "pg_ctl", "-D", self._data]
-        if self._run([*control, "status"], check=False) == 0:
-            self._run([*control, "stop", "-m", "fast", "-w", "-t", str(_STOP_SECS)])
+        """Stop a server that an earlier, killed run left on this data directory.
+
+        The process id in its file may have come to somebody else meanwhile: only a postgres of ours is stopped.
+        PostgreSQL itself deals with a file that is only stale.
+        """
+        try:
+            pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+            command = psutil.Process(pid).cmdline()
+        except (OSError, ValueError, psutil.Error):
+            return
+        if str(self._data) in command and Path(command[0]).name == "postgres":
+            self._run([self._bin / "pg_ctl", "-D", self._data, "stop", "-m", "fast", "-w", "-t", str(_STOP_SECS)])
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _START_SECS

@@ -37,7 +37,7 @@ def start(
             stdout=output,
             stderr=output,
             env=env,
-            cwd="/",
+            cwd="/" if account else None,  # an unprivileged account may not be able to enter ours
             start_new_session=True,
             user=account.uid if account else None,
             group=account.gid if account else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, Self
 
 from pouw.errors import LocalServerError
@@ -14,6 +15,8 @@ from pouw.local.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_REVIVE_SECS = 20
 
 
 class LocalServers:
@@ -32,6 +35,7 @@ class LocalServers:
     ) -> None:
         self._data_dir = data_dir
         self._lock = _lock(data_dir)
+        self._started = False
         account = server_account()
         self._home = find_home(data_dir, account)
         self._sockets = socket_directory(self._home, account)
@@ -47,10 +51,20 @@ class LocalServers:
         return self
 
     def revive(self) -> None:
-        """Start every wanted server that does not run: the first time, or after one was killed."""
+        """Start every wanted server that does not run: the first time, or after one was killed.
+
+        What a killed server left behind may need some seconds to go: its last sessions hold its memory.
+        """
         for server in (self.postgres, self.valkey):
-            if server is not None and not server.running():
-                server.start()
+            deadline = time.monotonic() + (_REVIVE_SECS if self._started else 0)
+            while server is not None and not server.running():
+                try:
+                    server.start()
+                except LocalServerError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.5)
+        self._started = True
 
     def __exit__(self, *_exception: object) -> None:
         for server in (self.valkey, self.postgres):

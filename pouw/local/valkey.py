@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from importlib import metadata
@@ -49,6 +50,7 @@ class EmbeddedValkey:
         """Start the server and wait until it answers; raise :class:`LocalServerError` where it does not."""
         directory = self._home / "valkey"
         self._account.own(directory, 0o700)
+        self._end_orphan()
         self._process = process.start(
             [
                 self._program,
@@ -69,6 +71,11 @@ class EmbeddedValkey:
             log=self._log,
         )
         self._wait()
+
+    def _end_orphan(self) -> None:
+        """Let a server end that an earlier, killed run left on this socket."""
+        with contextlib.suppress(redis.RedisError), redis.Redis(unix_socket_path=str(self._socket)) as client:
+            client.shutdown()
 
     def stop(self) -> None:
         """Save and stop."""

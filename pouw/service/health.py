@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pouw.store.pool import Pool
 
 _TIMEOUT_SECS = 1.0
+_FRESH_SECS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +41,15 @@ class Report:
     """All parts together."""
 
     parts: tuple[Part, ...]
-    draining: bool
 
     @property
     def ready(self) -> bool:
         """Whether the node can do its work."""
-        return not self.draining and not any(part.fault and part.vital for part in self.parts)
+        return not any(part.fault and part.vital for part in self.parts)
 
     @property
-    def status(self) -> Literal["ok", "degraded", "down", "stopping"]:
+    def status(self) -> Literal["ok", "degraded", "down"]:
         """The state in one word."""
-        if self.draining:
-            return "stopping"
         if not self.ready:
             return "down"
         return "degraded" if any(part.fault for part in self.parts) else "ok"
@@ -63,14 +62,23 @@ class Health:
         self._pool = pool
         self._ping_redis = ping_redis
         self._timer = timer
-        self.draining = False
+        self._lock = threading.Lock()
+        self._report: Report | None = None
+        self._asked_at = 0.0
 
     def check(self) -> Report:
-        """Ask every part now."""
+        """Return the state of every part, asked for within the last quarter of a second: a crowd asks only once."""
+        with self._lock:
+            if self._report is None or self._timer() - self._asked_at > _FRESH_SECS:
+                self._report = self._ask_all()
+                self._asked_at = self._timer()
+            return self._report
+
+    def _ask_all(self) -> Report:
         parts = [self._ask("database", lambda: ping(self._pool, _TIMEOUT_SECS), vital=True)]
         if self._ping_redis is not None:
             parts.append(self._ask("redis", self._ping_redis, vital=False))
-        return Report(tuple(parts), self.draining)
+        return Report(tuple(parts))
 
     def _ask(self, name: str, question: Callable[[], None], *, vital: bool) -> Part:
         start = self._timer()

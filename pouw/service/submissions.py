@@ -72,12 +72,12 @@ class Submissions:
         last one a commit may have happened, which asking again with the same batch nonce tells.
         """
         key = BatchKey(batch.client_did, batch.batch_nonce, batch.digest)
-        metrics.BATCH_SIZE.observe(len(batch.receipts))
-        metrics.RECEIPTS_RECEIVED.inc(len(batch.receipts))
         with metrics.stage("look_up"):
             known = store.look_up(self._pool, key, *_wanted(batch))
         if known.first_answer is not None:
             return Answer(known.first_answer, replayed=True)
+        metrics.BATCH_SIZE.observe(len(batch.receipts))
+        metrics.RECEIPTS_RECEIVED.inc(len(batch.receipts))
         client = resolve_client(batch.client_did, known, self._identity_min_age)
         context = Context(client, known.challenges, self._clock(), self._skew)
         failures = [first_failure(receipt, context) for receipt in batch.receipts]

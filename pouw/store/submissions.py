@@ -182,7 +182,7 @@ def _settle_once(
     taken: set[bytes] | None,
     decide: Callable[[set[bytes], dict[bytes, Used]], Outcome],
 ) -> tuple[bytes, Outcome | None]:
-    with connection.pipeline():
+    with connection.pipeline(), connection.transaction():
         if key.batch_nonce is not None:
             connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
@@ -204,7 +204,6 @@ def _settle_once(
         outcome = decide(taken or {row[0] for row in again}, {row[0]: Used(row[1], row[2]) for row in used})
         submitted_at: datetime = now.fetchone()[0]  # type: ignore[index]  # a SELECT without FROM has a row
         _write(connection, key, proven, outcome, submitted_at)
-        connection.commit()
     return outcome.answer, outcome
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError
@@ -17,6 +18,7 @@ from pouw.web.wire import JSON, PROTOBUF
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_MOST_FAULTS = 20
 _SCHEMA = schemas.BatchSchema()
 
 
@@ -54,5 +56,5 @@ def load(schema: Schema, value: Any, *, status: int, kind: str, title: str) -> A
     try:
         return schema.load(value)
     except ValidationError as error:
-        faults = tuple(schemas.flatten(error.messages))
+        faults = tuple(itertools.islice(schemas.flatten(error.messages), _MOST_FAULTS))
         raise Problem(status, kind, title, faults[0].message, faults=faults) from None

@@ -47,13 +47,9 @@ def read_body(content_types: tuple[str, ...], max_bytes: int, timeout: float) ->
     if length is None or "Transfer-Encoding" in request.headers:
         raise Problem(411, "length-required", "Send a Content-Length.", "A chunked body is not taken.")
     if length > max_bytes:
-        raise Problem(
-            413,
-            "body-too-large",
-            "The body is too large.",
-            f"It has {length} bytes; at most {max_bytes} are taken.",
-            headers={"Connection": "close"},
-        )
+        _give_up_on_body()
+        detail = f"It has {length} bytes; at most {max_bytes} are taken."
+        raise Problem(413, "body-too-large", "The body is too large.", detail)
     if request.mimetype not in content_types:
         raise Problem(
             415,
@@ -65,13 +61,16 @@ def read_body(content_types: tuple[str, ...], max_bytes: int, timeout: float) ->
         with gevent.Timeout(timeout):
             body: bytes = request.environ["wsgi.input"].read(length)
     except gevent.Timeout:
-        raise Problem(
-            408,
-            "request-timeout",
-            "The body came too slowly.",
-            f"All of it has to arrive within {timeout:g} seconds.",
-            headers={"Connection": "close"},
-        ) from None
+        _give_up_on_body()
+        detail = f"All of it has to arrive within {timeout:g} seconds."
+        raise Problem(408, "request-timeout", "The body came too slowly.", detail) from None
     if len(body) != length:
         raise Problem(400, "body-cut", "The body ended early.", f"{len(body)} of {length} bytes arrived.")
     return body, request.mimetype
+
+
+def _give_up_on_body() -> None:
+    """Let Gunicorn close the connection after the answer, instead of reading what is left of the body."""
+    body = request.environ["wsgi.input"]
+    if hasattr(body, "failed"):
+        body.failed = True

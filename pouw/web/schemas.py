@@ -166,7 +166,9 @@ def flatten(messages: Any, path: str = "") -> Iterator[Fault]:
     """Turn Marshmallow's nested messages into faults with JSON pointers."""
     if isinstance(messages, dict):
         for key, value in messages.items():
-            yield from flatten(value, path if key == "_schema" else f"{path}/{key}")
+            # RFC 6901, section 3: ~ and / inside a name are escaped.
+            name = str(key).replace("~", "~0").replace("/", "~1")
+            yield from flatten(value, path if key == "_schema" else f"{path}/{name}")
     else:
         for message in messages if isinstance(messages, list) else [messages]:
             yield Fault(path, str(message))

@@ -84,7 +84,7 @@ class Client(threading.Thread):
     """Submits batch after batch; repeats each, the same bytes, until it is answered."""
 
     def __init__(self, base: str, stop: threading.Event) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.http = Http(base)
         self.identity = Identity()
         self.stop = stop
@@ -103,9 +103,13 @@ class Client(threading.Thread):
                 self.accepted += answer["accepted"]
         except Exception as error:  # noqa: BLE001 - handed to the test
             self.error = error
+        finally:
+            self.http.close()
 
     def insist(self, method: str, path: str, body: bytes | None) -> Any:
+        deadline = time.monotonic() + 90
         while True:
+            assert time.monotonic() < deadline, "no answer for 90 s"
             try:
                 response = self.http.request(method, path, body, Content_Type="application/json")
             except urllib3.exceptions.HTTPError:

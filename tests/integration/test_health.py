@@ -62,7 +62,7 @@ def test_without_the_database_the_node_says_503_and_comes_back(
         assert int(response.headers["Retry-After"]) > 0
         assert response.json["type"] == "urn:pouw:problem:unavailable"
     for path in ("/health", "/health/ready"):
-        assert node.http.get(path).status == 503
+        wait_for(lambda path=path: node.http.get(path).status == 503, timeout=3)
         assert node.http.get(path).json["ready"] is False
     assert node.http.get("/health").json["components"]["database"]["status"] == "down"
     assert node.http.get("/health/live").status == 200
@@ -79,8 +79,8 @@ def test_a_database_that_hangs_is_not_waited_for(own: tuple[LocalServers, Node],
     body = client.batch(client.items(node.http.challenge(), 3))
     with paused(servers.postgres.pid):
         start = time.monotonic()
-        assert node.http.get("/health/ready").status == 503
         assert node.http.submit(body).status == 503
+        assert node.http.get("/health/ready").status == 503
         assert time.monotonic() - start < 15
     wait_for(lambda: node.http.submit(body).status == 200, timeout=30)
     assert len(node.http.submit(body).json["accepted"]) == 3
@@ -104,6 +104,7 @@ def check_degraded(node: Node, client: Identity) -> None:
     start = time.monotonic()
     assert len(node.http.accepted(client.batch(client.items(node.http.challenge(), 3)))) == 3
     assert time.monotonic() - start < 2
+    wait_for(lambda: node.http.get("/health").json["status"] == "degraded", timeout=3)
     health = node.http.get("/health")
     assert (health.status, health.json["status"]) == (200, "degraded")
     assert health.json["components"]["redis"]["status"] == "down"

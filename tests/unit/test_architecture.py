@@ -27,7 +27,7 @@ ALLOWED = {
     "client": {"errors", "protocol"},
     "local": {"errors"},
     "app": {"settings", "service", "store", "verify", "web", "logs", "metrics", "errors"},
-    "serving": {"settings", "app"},
+    "serving": {"settings", "app", "logs"},
     "cli": {"errors", "keys", "settings", "local", "store", "client", "protocol"},
     "__main__": {"cli"},
 }

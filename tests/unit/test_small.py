@@ -39,7 +39,7 @@ def test_a_file_that_holds_no_key_is_named(tmp_path: Path, content: bytes) -> No
 
 
 def test_a_key_cannot_be_made_where_there_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(KeyMaterialError, match="cannot be written"):
+    with pytest.raises(KeyMaterialError, match="cannot be read or written"):
         load_or_create(tmp_path / "missing" / "node.key")
 
 
