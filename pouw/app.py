@@ -14,12 +14,15 @@ from flask_smorest import Api
 from pouw import __version__, logs
 from pouw.service.challenges import ChallengeLimits, Challenges
 from pouw.service.health import Health
+from pouw.service.history import History
+from pouw.service.identities import Identities
 from pouw.service.submissions import Submissions
 from pouw.store.pool import Pool, open_pool
 from pouw.verify import Verifier
 from pouw.web import health as health_views
-from pouw.web import hooks, mining, problems
+from pouw.web import hooks, mining, node, problems, reading, registry
 from pouw.web.quotas import Quotas
+from pouw.web.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +75,8 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         skew=settings.clock_skew_secs,
         identity_min_age=settings.identity_min_age_secs,
     )
+    identities = Identities(pool)
+    signatures = Signatures(identities, settings.operator_dids)
     health = Health(pool, _redis_ping(settings), timer=time.monotonic)
 
     app = Flask("pouw", static_folder=None)
@@ -87,7 +92,13 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     api = Api(app)
     problems.register(app)
     api.register_blueprint(health_views.blueprint(health))
-    api.register_blueprint(mining.blueprint(challenges, submissions, settings, clock), url_prefix=BASE_PATH)
+    for blueprint in (
+        mining.blueprint(challenges, submissions, signatures, settings, clock=clock, spend_did_quota=quotas.spend_did),
+        reading.blueprint(History(pool), signatures),
+        registry.blueprint(identities, signatures, settings),
+        node.blueprint(challenges.node_keys, settings),
+    ):
+        api.register_blueprint(blueprint, url_prefix=BASE_PATH)
     app.extensions["pouw"] = Parts(pool, verifier)
     return app
 

@@ -7,15 +7,18 @@
      ├── KeyMaterialError       a key file or key text is not a key
      ├── ProtocolError          bytes that do not follow the protocol
      │    ├── DidError          not a DID that names an Ed25519 key
-     │    └── TokenError        a challenge token that is malformed or not the node's
+     │    ├── TokenError        a challenge token that is malformed or not the node's
+     │    └── VerdictError      an answer that is malformed or not what the node signed
      ├── BodyError              a request body that cannot be a batch
      ├── StoreError             the database refused or failed
      │    ├── StoreUnavailable  it cannot be reached or took too long
-     │    └── BatchConflict     the batch nonce is taken by another content
+     │    ├── BatchConflict     the batch nonce is taken by another content
+     │    └── IdentityConflict  the DID is registered already, or had the key before
      ├── QuotaExceeded          a limit is spent
      ├── MigrationError         the schema could not be moved
      ├── LocalServerError       an embedded server or a port is not to be had
-     └── NodeError              the client's side: a node answered no, or not at all
+     └── NodeError              the client's side: no node answered as the protocol says
+          └── NodeRefused       a node will never take this request
 """
 
 
@@ -47,6 +50,10 @@ class TokenError(ProtocolError):
     """A challenge token that is malformed or was not signed by its node."""
 
 
+class VerdictError(ProtocolError):
+    """An answer to a batch that is malformed, or is not what its node signed."""
+
+
 class BodyError(PouwError):
     """A request body that cannot be a batch, whatever its content.
 
@@ -71,6 +78,10 @@ class BatchConflict(StoreError):
     """This DID already used this batch nonce for a batch with other content."""
 
 
+class IdentityConflict(StoreError):
+    """The DID is registered already, or had this key before."""
+
+
 class QuotaExceeded(PouwError):
     """A limit is spent. ``scope`` names it, ``retry_after`` is in seconds."""
 
@@ -91,3 +102,7 @@ class LocalServerError(PouwError):
 
 class NodeError(PouwError):
     """A node could not be reached or did not answer as the protocol says."""
+
+
+class NodeRefused(NodeError):
+    """A node will never take this request, however often it is sent."""

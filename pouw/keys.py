@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -50,7 +49,7 @@ def load_or_create(path: Path) -> SigningKey:
     """
     try:
         if not path.exists():
-            _create(path)
+            write_new(path, format_secret_key(SigningKey.generate()) + "\n")  # another process may be faster
         return parse_secret_key(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise KeyMaterialError(f"{path} cannot be read or written: {error}") from error
@@ -58,15 +57,20 @@ def load_or_create(path: Path) -> SigningKey:
         raise KeyMaterialError(f"{path}: {error}") from error
 
 
-def _create(path: Path) -> None:
-    """Write a new key beside its place and link it there, so that no crash leaves half a key."""
+def write_new(path: Path, text: str) -> bool:
+    """Write a file for its owner only; False where it exists.
+
+    It is written beside its place and linked there, so that no crash leaves half of it. Raises OSError.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(format_secret_key(SigningKey.generate()) + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # another process was faster: its key counts
-            os.link(name, path)
+        os.link(name, path)
+    except FileExistsError:
+        return False
     finally:
         Path(name).unlink()
+    return True

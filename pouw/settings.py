@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pouw.errors import KeyMaterialError, SettingsError
 from pouw.keys import parse_secret_key
+from pouw.protocol.dids import is_did
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,6 +88,8 @@ class Settings:
     min_bytes_per_receipt: int
     clock_skew_secs: int
     identity_min_age_secs: int
+    registration: Literal["closed", "open"]
+    operator_dids: frozenset[str]
     request_timeout_secs: int
     body_max_bytes: int
     db_pool_size: int
@@ -123,6 +126,8 @@ class Settings:
             "min_bytes_per_receipt": env.integer("POUW_MIN_BYTES_PER_RECEIPT", 1_024, 0, 2**53),
             "clock_skew_secs": env.integer("POUW_CLOCK_SKEW_SECS", 30, 0, 3_600),
             "identity_min_age_secs": env.integer("POUW_IDENTITY_MIN_AGE_SECS", 0, 0, 10**9),
+            "registration": env.choice("POUW_REGISTRATION", "closed", ("closed", "open")),
+            "operator_dids": env.parsed("POUW_OPERATOR_DIDS", _dids, required=False) or frozenset(),
             "request_timeout_secs": env.integer("POUW_REQUEST_TIMEOUT_SECS", 30, 1, 3_600),
             # The longest legal receipt has some 33,000 characters of JSON, every one of them escaped.
             "body_max_bytes": env.integer("POUW_BODY_MAX_BYTES", 65_536 + 40_960 * (batch_size_max or 0), 1_024, 2**31),
@@ -186,6 +191,14 @@ class _Reader:
             self.faults.append(f"{name}: expected a whole number from {low} to {high}, got {value[:40]!r}")
             return None
         return int(value)
+
+
+def _dids(text: str) -> frozenset[str]:
+    dids = frozenset(did.strip() for did in text.split(",") if did.strip())
+    wrong = sorted(did for did in dids if not is_did(did))
+    if wrong:
+        raise ValueError(f"expected DIDs separated by commas, got {wrong[0][:60]!r}")
+    return dids
 
 
 def _database_url(text: str) -> Secret:

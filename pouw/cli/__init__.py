@@ -19,6 +19,8 @@ class _Group(click.Group):
         "migrate": "pouw.cli.migrate",
         "keygen": "pouw.cli.keygen",
         "work": "pouw.cli.work",
+        "verify-verdict": "pouw.cli.verdict",
+        "identity": "pouw.cli.identity",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -5,19 +5,18 @@ from __future__ import annotations
 import collections
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pouw.client.node import Node
-from pouw.client.work import Worker, find_files
+from pouw.client.client import BATCH_SECS, Client
+from pouw.client.files import attest_file, find_files
+from pouw.client.node import Nodes
 from pouw.keys import load_or_create
-from pouw.protocol.dids import did_from_key
 
 if TYPE_CHECKING:
-    from pouw.client.work import Submitted
+    from pouw.protocol.verdicts import Verdict
 
 
 class _Tally:
@@ -28,10 +27,9 @@ class _Tally:
         self.rejected: collections.Counter[tuple[str, str]] = collections.Counter()
         self.unreadable: list[str] = []
 
-    def add(self, submitted: Submitted | None) -> None:
-        if submitted is not None:
-            self.accepted += len(submitted.result.accepted)
-            self.rejected.update((item.reason, item.detail) for item in submitted.result.rejected)
+    def add(self, verdict: Verdict) -> None:
+        self.accepted += len(verdict.accepted)
+        self.rejected.update((item.detail.reason.value, item.detail.value) for item in verdict.rejected)
 
     def to_json(self, did: str) -> str:
         return json.dumps(
@@ -56,34 +54,56 @@ class _Tally:
 
 
 @click.command("work")
-@click.option("--url", required=True, help="The node, such as http://127.0.0.1:8080.")
+@click.option("--url", "urls", required=True, multiple=True, help="The node; more of them where it has several.")
 @click.option(
-    "--key",
-    required=True,
+    "--key", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Your key file; made if missing."
+)
+@click.option(
+    "--outbox",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Your key file; made if missing.",
+    help="Where receipts wait for their answer.  [default: the key's file name and .outbox]",
 )
 @click.option("--batch-size", default=100, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--patience", default=300, show_default=True, type=click.IntRange(0), help="Seconds to wait for a node.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-def command(url: str, key: Path, batch_size: int, as_json: bool, paths: tuple[Path, ...]) -> None:
+def command(
+    urls: tuple[str, ...],
+    key: Path,
+    outbox: Path | None,
+    batch_size: int,
+    patience: int,
+    as_json: bool,
+    paths: tuple[Path, ...],
+) -> None:
     """Hash every file below PATHS, sign a receipt for each and submit them in batches.
 
-    Exit code 0 where all were accepted, 1 where some were rejected or unreadable, 2 where the node failed.
+    What an earlier run could not submit is submitted first. Exit code 0 where all were accepted, 1 where some were
+    rejected or unreadable, 2 where the node failed; then the receipts wait in the outbox.
     """
     signing_key = load_or_create(key)
-    did = did_from_key(bytes(signing_key.verify_key))
-    node = Node(url)
-    worker = Worker(node, signing_key, batch_size=batch_size, clock=time.time)
+    nodes = Nodes(urls, patience=patience)
     tally = _Tally()
-    files = list(find_files(paths))
-    with click.progressbar(files, label="Hashing", file=sys.stderr, show_pos=True) as progress:
-        for path in progress:
-            try:
-                tally.add(worker.attest(path))
-            except OSError as error:
-                tally.unreadable.append(f"{path}: {error.strerror}")
-        tally.add(worker.flush())
-    node.close()
-    click.echo(tally.to_json(did) if as_json else tally.to_table(did))
+    client = Client(
+        nodes,
+        signing_key,
+        outbox or key.with_name(f"{key.name}.outbox"),
+        on_verdict=tally.add,
+        batch_receipts=batch_size,
+        batch_secs=BATCH_SECS,
+    )
+    try:
+        client.flush()
+        files = list(find_files(paths))
+        with click.progressbar(files, label="Hashing", file=sys.stderr, show_pos=True) as progress:
+            for path in progress:
+                try:
+                    attest_file(client, path)
+                except OSError as error:
+                    tally.unreadable.append(f"{path}: {error.strerror}")
+        client.flush()
+    finally:
+        client.close()
+        nodes.close()
+    click.echo(tally.to_json(client.did) if as_json else tally.to_table(client.did))
     sys.exit(1 if tally.rejected or tally.unreadable else 0)

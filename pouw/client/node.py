@@ -1,29 +1,49 @@
-"""Talking to one node over HTTP, with retries that send the same bytes."""
+"""Talking to nodes over HTTP: one request at a time, retried with the same bytes until a node answers."""
 
 from __future__ import annotations
 
 import json
 import random
+import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
 
-from pouw.errors import NodeError, TokenError
+from pouw.client.signing import sign_request
+from pouw.client.verdicts import verify_answer
+from pouw.errors import NodeError, NodeRefused, TokenError, VerdictError
+from pouw.protocol.dids import did_from_key
 from pouw.protocol.tokens import decode_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from nacl.signing import SigningKey
 
     from pouw.protocol.types import ChallengeToken
+    from pouw.protocol.verdicts import Verdict
 
 _BASE_PATH = "/api/v1/pouw"
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
-_RETRIED = (408, 425, 429, 502, 503, 504)
+_RETRIED = (408, 425, 429, 500, 502, 503, 504)
+_OK = 200
 _FIRST_DELAY_SECS = 1.0
 _LONGEST_DELAY_SECS = 60.0
+_FAILURES_BEFORE_ROTATION = 2
+
+
+T = TypeVar("T")
+
+
+class _NotNow(NodeError):
+    """A node asks to come back, after ``retry_after`` seconds where it says so."""
+
+    def __init__(self, message: str, retry_after: float | None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,119 +54,145 @@ class Challenge:
     clock_offset: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """One receipt that the node did not accept."""
+class Nodes:
+    """One node, or several on one database. ``patience`` is how long a request is retried, in seconds.
 
-    index: int
-    receipt_nonce: bytes | None
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitResult:
-    """What became of a batch."""
-
-    accepted: tuple[bytes, ...]
-    rejected: tuple[Rejected, ...]
-
-
-class Node:
-    """One node. ``patience`` is how long a request is retried, in seconds, before :class:`NodeError`."""
+    A request is retried with exponential back-off and jitter from 1 to 60 seconds, or as long as the node's
+    Retry-After says; after two failures in a row the next node is asked. ``node_ids`` pins the public keys whose
+    tokens and verdicts are taken; without it any key is taken that signed for itself.
+    """
 
     def __init__(
         self,
-        url: str,
+        urls: Sequence[str],
         *,
+        node_ids: frozenset[bytes] | None = None,
         patience: float = 300,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._base = url.rstrip("/") + _BASE_PATH
+        if not urls:
+            raise NodeError("There is no node to talk to.")
+        self._bases = [url.rstrip("/") + _BASE_PATH for url in urls]
+        self._node_ids = node_ids
         self._patience = patience
         self._sleep = sleep
         self._clock = clock
+        self._failures = 0
         self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
 
-    def challenge(self, cap: str = "", *, max_receipts: int | None = None, max_bytes: int | None = None) -> Challenge:
-        """Ask for a challenge and verify its signature."""
+    def challenge(
+        self,
+        cap: str = "",
+        *,
+        max_receipts: int | None = None,
+        max_bytes: int | None = None,
+        key: SigningKey | None = None,
+    ) -> Challenge:
+        """Ask for a challenge and verify its signature; with a ``key`` it is bound to that key's did:key."""
         wishes = {"cap": cap, "max_receipts": max_receipts, "max_bytes": max_bytes}
         query = urlencode({name: value for name, value in wishes.items() if value})
-        answer = self._call("GET", f"/challenge?{query}" if query else "/challenge")
-        try:
-            return Challenge(decode_wire(answer["token"]), answer["server_time"] - self._clock())
-        except (KeyError, TypeError, TokenError) as error:
-            raise NodeError(f"The node's challenge cannot be used: {error}") from error
 
-    def submit(self, body: bytes) -> SubmitResult:
-        """Submit the bytes of a batch; on a retry the node recognises them by their batch nonce."""
-        answer = self._call("POST", "/submit", body)
-        try:
-            return SubmitResult(
-                accepted=tuple(bytes.fromhex(nonce) for nonce in answer["accepted"]),
-                rejected=tuple(
-                    Rejected(
-                        item["index"],
-                        None if item["receipt_nonce"] is None else bytes.fromhex(item["receipt_nonce"]),
-                        item["reason"],
-                        item["detail"],
-                    )
-                    for item in answer["rejected"]
-                ),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise NodeError(f"The node's verdict cannot be read: {error!r}") from error
+        def read(answer: Any) -> Challenge:
+            try:
+                challenge = Challenge(decode_wire(answer["token"]), answer["server_time"] - self._clock())
+            except (KeyError, TypeError, TokenError) as error:
+                raise NodeError(f"The node's challenge cannot be used: {error}") from error
+            self._check_node(challenge.token.node_id)
+            return challenge
+
+        return self._insist("GET", f"/challenge?{query}" if query else "/challenge", None, key, read)
+
+    def submit(self, body: bytes) -> Verdict:
+        """Submit the bytes of a batch and verify the verdict; on a retry the node knows them by their batch nonce.
+
+        Raises :class:`NodeRefused` where a node will never take these bytes, and :class:`NodeError` where none
+        answered in time.
+        """
+
+        def read(answer: Any) -> Verdict:
+            try:
+                verdict = verify_answer(answer, body=body)
+            except VerdictError as error:
+                raise NodeError(f"The node's verdict cannot be used: {error}") from error
+            self._check_node(verdict.node_id)
+            return verdict
+
+        return self._insist("POST", "/submit", body, None, read)
+
+    def get(self, path: str, key: SigningKey | None = None) -> Any:
+        """Read a path below the API's base, signed where a ``key`` is given; return the decoded JSON."""
+        return self._insist("GET", path, None, key, lambda answer: answer)
 
     def close(self) -> None:
         """Close the connections."""
         for key in self._http.pools.keys():  # noqa: SIM118 - no mapping
             self._http.pools[key].close()
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def _check_node(self, node_id: bytes) -> None:
+        if self._node_ids is not None and node_id not in self._node_ids:
+            raise NodeError(f"The node's key {node_id.hex()} is not one that is trusted here.")
+
+    def _insist(
+        self, method: str, path: str, body: bytes | None, key: SigningKey | None, read: Callable[[Any], T]
+    ) -> T:
+        """Ask until a node answers something that ``read`` understands."""
         deadline = self._clock() + self._patience
         delay = _FIRST_DELAY_SECS
         while True:
-            wait: float | None
+            base = self._bases[self._failures // _FAILURES_BEFORE_ROTATION % len(self._bases)]
             try:
-                response = self._http.request(
-                    method,
-                    self._base + path,
-                    body=body,
-                    headers={"Content-Type": "application/json"} if body is not None else {},
-                )
-            except urllib3.exceptions.HTTPError as error:
-                failure, wait = NodeError(f"{self._base} cannot be reached: {error}"), None
+                result = self._ask(method, base + path, body, key, read)
+            except NodeRefused:
+                raise
+            except NodeError as error:
+                pause = getattr(error, "retry_after", None)
+                if pause is None:
+                    pause = delay * random.uniform(0.5, 1)  # noqa: S311 - jitter
+                if self._clock() + pause > deadline:
+                    raise
+                self._failures += 1
+                self._sleep(pause)
+                delay = min(2 * delay, _LONGEST_DELAY_SECS)
             else:
-                if response.status == 200:  # noqa: PLR2004 - HTTP's OK
-                    return _decode(response.data)
-                failure, wait = NodeError(_explain(response)), _retry_after(response)
-                if response.status not in _RETRIED:
-                    raise failure
-            pause = wait if wait is not None else delay * random.uniform(0.5, 1)  # noqa: S311 - jitter
-            if self._clock() + pause > deadline:
-                raise failure
-            self._sleep(pause)
-            delay = min(2 * delay, _LONGEST_DELAY_SECS)
+                self._failures -= self._failures % _FAILURES_BEFORE_ROTATION
+                return result
+
+    def _ask(self, method: str, url: str, body: bytes | None, key: SigningKey | None, read: Callable[[Any], T]) -> T:
+        """Ask once; raise :class:`NodeRefused` for an answer that will stay, else :class:`NodeError`."""
+        try:
+            response = self._request(method, url, body, key)
+        except urllib3.exceptions.HTTPError as error:
+            raise NodeError(f"{url} cannot be reached: {error}") from error
+        if response.status == _OK:
+            return read(_decode(response.data))
+        explained = f"{url} answered {response.status}: {_explain(response)}"
+        if response.status not in _RETRIED:
+            raise NodeRefused(explained)
+        raise _NotNow(explained, _retry_after(response))
+
+    def _request(self, method: str, url: str, body: bytes | None, key: SigningKey | None) -> urllib3.BaseHTTPResponse:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        if key is not None:
+            did = did_from_key(bytes(key.verify_key))
+            created, nonce = int(self._clock()), secrets.token_hex(16)
+            headers |= sign_request(key, did, method, url, body, created=created, nonce=nonce)
+        return self._http.request(method, url, body=body, headers=headers)
 
 
-def _decode(data: bytes) -> dict[str, Any]:
+def _decode(data: bytes) -> Any:
     try:
-        value = json.loads(data)
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise NodeError("The node's answer is not JSON.") from error
-    if not isinstance(value, dict):
-        raise NodeError("The node's answer is not a JSON object.")
-    return value
 
 
 def _explain(response: urllib3.BaseHTTPResponse) -> str:
     try:
         problem = json.loads(response.data)
-        text = f"{problem['title']} {problem.get('detail', '')}".strip()
+        return f"{problem['title']} {problem.get('detail', '')}".strip()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        text = response.reason or ""
-    return f"The node answered {response.status}: {text}"
+        return response.reason or ""
 
 
 def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:

@@ -67,12 +67,12 @@ def receipt_to_json(receipt: Receipt) -> dict[str, Any]:
 
 def encode_batch(client_did: str, batch_nonce: bytes, receipts: Sequence[SignedReceipt]) -> bytes:
     """Return the JSON body of a batch. Keep these bytes: a retry has to send the same ones."""
+    return encode_items(client_did, batch_nonce, [receipt.to_json() for receipt in receipts])
+
+
+def encode_items(client_did: str, batch_nonce: bytes, items: Sequence[dict[str, Any]]) -> bytes:
+    """Return the JSON body of a batch of items that are in their JSON form already."""
     return json.dumps(
-        {
-            "version": VERSION,
-            "client_did": client_did,
-            "batch_nonce": batch_nonce.hex(),
-            "receipts": [receipt.to_json() for receipt in receipts],
-        },
+        {"version": VERSION, "client_did": client_did, "batch_nonce": batch_nonce.hex(), "receipts": items},
         separators=(",", ":"),
     ).encode()

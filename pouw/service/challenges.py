@@ -9,6 +9,7 @@ from pouw import metrics
 from pouw.protocol.tokens import sign_token
 from pouw.protocol.types import ChallengeToken, Policy, ProofType
 from pouw.store import challenges as store
+from pouw.store import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ class Challenges:
         self._limits = limits
         self._clock = clock
         self._random = random
+        self._key_remembered = False
 
     def issue(
         self,
@@ -75,6 +77,14 @@ class Challenges:
             expires_at=now + limits.ttl,
             policy=policy,
         )
+        if not self._key_remembered:
+            keys.remember(self._pool, self._node_key.node_id)
+            self._key_remembered = True
         store.insert(self._pool, token, bound_did)
         metrics.CHALLENGES_ISSUED.inc()
         return sign_token(token, self._node_key.signing_key)
+
+    def node_keys(self) -> list[keys.NodeKeyRow]:
+        """Return every key that the network's nodes signed with, this node's among them."""
+        keys.remember(self._pool, self._node_key.node_id)
+        return keys.all_keys(self._pool)

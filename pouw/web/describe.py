@@ -34,13 +34,19 @@ def content(schema: type[Schema], *, compact: bool) -> dict[str, Any]:
     return described
 
 
-def answers(success: tuple[str, str, type[Schema], bool], *problems: int) -> dict[str, Any]:
+def answers(success: tuple[str, str, type[Schema], bool], *statuses: int) -> dict[str, Any]:
     """Return the ``responses`` of an operation: its success and the statuses of its problems."""
     status, text, schema, compact = success
     described: dict[str, Any] = {status: {"description": text, "content": content(schema, compact=compact)}}
-    for problem in problems:
-        described[str(problem)] = {
-            "description": _PROBLEMS[problem],
+    return described | problems(*statuses)
+
+
+def problems(*statuses: int) -> dict[str, Any]:
+    """Return the ``responses`` of an operation's problems."""
+    return {
+        str(status): {
+            "description": _PROBLEMS[status],
             "content": {"application/problem+json": {"schema": schemas.ProblemSchema}},
         }
-    return described
+        for status in statuses
+    }

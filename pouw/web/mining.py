@@ -23,10 +23,17 @@ if TYPE_CHECKING:
     from pouw.service.challenges import Challenges
     from pouw.service.submissions import Submissions
     from pouw.settings import Settings
+    from pouw.web.signatures import Signatures
 
 
 def blueprint(
-    challenges: Challenges, submissions: Submissions, settings: Settings, clock: Callable[[], float]
+    challenges: Challenges,
+    submissions: Submissions,
+    signatures: Signatures,
+    settings: Settings,
+    *,
+    clock: Callable[[], float],
+    spend_did_quota: Callable[[str], None],
 ) -> Blueprint:
     """Build the blueprint over the two services."""
     blp = Blueprint("mining", __name__, description="Challenges out, receipts in.")
@@ -37,16 +44,20 @@ def blueprint(
     class ChallengeView(MethodView):
         @blp.doc(
             parameters=[{"in": "query", "schema": schemas.ChallengeQuerySchema}],
-            responses=answers(("200", "The challenge.", schemas.ChallengeSchema, True), 400, 429, 503),
+            responses=answers(("200", "The challenge.", schemas.ChallengeSchema, True), 400, 401, 429, 503),
         )
         def get(self) -> Response:
-            """Ask for a challenge."""
+            """Ask for a challenge; a signed request (RFC 9421) gets one that is bound to its DID."""
             try:
                 wish = query_schema.load(schemas.plain_query(request.args.to_dict(flat=False)))
                 proof_types = schemas.parse_capabilities(wish["cap"])
             except ValidationError as error:
                 raise _bad_parameter(error) from None
-            token = challenges.issue(proof_types, wish["max_receipts"], wish["max_bytes"])
+            signer = signatures.signer()
+            if signer is not None:
+                spend_did_quota(signer.did)
+            bound_did = None if signer is None else signer.did
+            token = challenges.issue(proof_types, wish["max_receipts"], wish["max_bytes"], bound_did)
             content_type = request.accept_mimetypes.best_match(CHALLENGE_ENCODERS, default=JSON)
             body = CHALLENGE_ENCODERS[content_type](token, int(clock()))
             return Response(body, content_type=content_type, headers={"Vary": "Accept"})

@@ -13,7 +13,14 @@ from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from pouw import metrics
-from pouw.errors import BatchConflict, BodyError, QuotaExceeded, StoreError, StoreUnavailable
+from pouw.errors import (
+    BatchConflict,
+    BodyError,
+    IdentityConflict,
+    QuotaExceeded,
+    StoreError,
+    StoreUnavailable,
+)
 from pouw.logs import log
 
 if TYPE_CHECKING:
@@ -76,6 +83,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(Problem, Problem.response)
     app.register_error_handler(BodyError, _body_error)
     app.register_error_handler(BatchConflict, _batch_conflict)
+    app.register_error_handler(IdentityConflict, _identity_conflict)
     app.register_error_handler(StoreError, _store_error)
     app.register_error_handler(QuotaExceeded, _quota_exceeded)
     app.register_error_handler(HTTPException, _http_exception)
@@ -94,6 +102,10 @@ def _body_error(error: BodyError) -> Response:
 def _batch_conflict(error: BatchConflict) -> Response:
     fault = Fault("/batch_nonce", str(error))
     return Problem(409, "batch-conflict", "The batch nonce is taken.", str(error), faults=(fault,)).response()
+
+
+def _identity_conflict(error: IdentityConflict) -> Response:
+    return Problem(409, "identity-conflict", "The identity is taken.", str(error)).response()
 
 
 def _store_error(error: StoreError) -> Response:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pouw.settings import Settings
 
+_BASE_PATH = "/api/"
 _SOCKET_SECS = 0.1
 _AWAY_SECS = 1.0
 
@@ -50,7 +51,7 @@ class Quotas:
         app.before_request(self._spend_ip)
 
     def _spend_ip(self) -> None:
-        if request.blueprint == "mining":
+        if request.path.startswith(_BASE_PATH):
             self._spend(self._ip_rule, IP_SCOPE, ip_key(request.remote_addr))
 
     def spend_did(self, did: str) -> None:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from pouw import _fastverify
-from pouw.protocol.types import DID_BYTES, MAX_INTEGER, NONCE_BYTES, PROOF_TYPE_NAMES, VERSION, ProofType
+from pouw.protocol.types import DID_BYTES, KEY_BYTES, MAX_INTEGER, NONCE_BYTES, PROOF_TYPE_NAMES, VERSION, ProofType
 from pouw.web.problems import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+LAST = MAX_INTEGER
+"""A cursor after every row: where the first page starts."""
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})*\Z")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z", re.ASCII)
@@ -142,6 +145,79 @@ class SubmitAnswerSchema(Schema):
     rejected = fields.List(fields.Nested(RejectionSchema))
     server_time = fields.Integer(metadata={"description": "Unix seconds."})
     verdict = fields.Nested(VerdictSchema)
+
+
+class PageQuerySchema(Schema):
+    """Where a page starts and how many rows it holds."""
+
+    cursor = WholeNumber(load_default=LAST, metadata={"type": "integer", "description": "`next` of the page before."})
+    limit = WholeNumber(
+        load_default=50, validate=validate.Range(min=1, max=200), metadata={"type": "integer", "default": 50}
+    )
+
+
+class PageSchema(Schema):
+    """A page of rows; ``next`` is the cursor of the next page, or null at the end."""
+
+    items = fields.List(fields.Dict(), required=True)
+    next = fields.String(allow_none=True, required=True)
+    pending = fields.Dict(metadata={"description": "Of a history: what is accepted and not yet paid for."})
+
+
+class IdentityBodySchema(Schema):
+    """A DID and the key that is to speak for it."""
+
+    did = fields.String(required=True, validate=_check_did)
+    public_key = Hex(sizes=range(KEY_BYTES, KEY_BYTES + 1), required=True)
+
+
+class KeyBodySchema(Schema):
+    """The key that is to speak for a DID from now on."""
+
+    public_key = Hex(sizes=range(KEY_BYTES, KEY_BYTES + 1), required=True)
+
+
+class IdentityQuerySchema(Schema):
+    """Where a page of identities starts and how many it holds."""
+
+    cursor = fields.String(load_default="", validate=validate.Length(max=400))
+    limit = WholeNumber(
+        load_default=50, validate=validate.Range(min=1, max=200), metadata={"type": "integer", "default": 50}
+    )
+
+
+class IdentitySchema(Schema):
+    """One key of a DID. Times are unix seconds."""
+
+    did = fields.String(required=True)
+    public_key = fields.String(required=True)
+    created_at = fields.Integer(required=True)
+    retired_at = fields.Integer(allow_none=True, required=True)
+
+
+class IdentityPageSchema(Schema):
+    """A page of identities."""
+
+    items = fields.List(fields.Nested(IdentitySchema), required=True)
+    next = fields.String(allow_none=True, required=True)
+
+
+class NodeKeySchema(Schema):
+    """A key of the network's nodes and when its signatures count. Times are unix seconds."""
+
+    public_key = fields.String(required=True)
+    valid_from = fields.Integer(required=True)
+    valid_until = fields.Integer(allow_none=True, required=True)
+
+
+class NodeSchema(Schema):
+    """Who this node is and what it takes."""
+
+    node_id = fields.String(required=True)
+    version = fields.String(required=True)
+    protocol = fields.Integer(required=True)
+    keys = fields.List(fields.Nested(NodeKeySchema), required=True)
+    limits = fields.Dict(required=True)
 
 
 class FaultSchema(Schema):

@@ -45,6 +45,8 @@ DESIGNED = {
     "rewards",
     "payouts",
     "audit_log",
+    "node_keys",
+    "request_nonces",
 }
 
 

@@ -25,7 +25,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 import pouw
 assert pouw.__file__.startswith({where!r}), pouw.__file__
-import pouw.client.node, pouw.client.receipts, pouw.client.work
+import pouw.client.client, pouw.client.files, pouw.client.keys, pouw.client.content, pouw.client.verdicts
 """
 
 

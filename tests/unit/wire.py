@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pouw.client.receipts import SignedReceipt
     from pouw.protocol.types import ChallengeToken, Receipt
 
 _KINDS = {"uint32": 13, "uint64": 4, "bytes": 12, "string": 9, "bool": 8, "ProofType": 14}
 _MESSAGES = {
-    "Policy": ["uint32 max_receipts", "uint64 max_bytes_total", "uint64 min_bytes_per_receipt", "*ProofType allowed"],
+    "Policy": [
+        "uint32 max_receipts",
+        "uint64 max_bytes_total",
+        "uint64 min_bytes_per_receipt",
+        "*ProofType allowed_proof_types",
+    ],
+    "Rejection": ["uint32 index", "bytes receipt_nonce", "string reason", "string detail"],
+    "VerdictSignature": ["bytes batch_digest", "bytes node_id", "bytes signature"],
+    "SubmitAnswer": ["*bytes accepted", "*Rejection rejected", "uint64 server_time", "VerdictSignature verdict"],
+    "ChallengeAnswer": ["ChallengeToken token", "uint64 expires_at", "uint64 server_time"],
     "ChallengeToken": [
         "uint32 version",
         "bytes node_id",
@@ -39,6 +51,8 @@ _MESSAGES = {
         "bytes challenge_nonce",
         "Aux aux",
     ],
+    "SignedReceipt": ["Receipt receipt", "string sig_scheme", "bytes signature"],
+    "ReceiptBatch": ["uint32 version", "string client_did", "bytes batch_nonce", "*bytes receipts"],
 }
 
 
@@ -60,12 +74,12 @@ def _build() -> dict[str, Any]:
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"pouw.v1.{name}")) for name in _MESSAGES}
 
 
-_CLASSES = _build()
+MESSAGES = _build()
 
 
 def to_protobuf(receipt: Receipt) -> bytes:
     """Serialise a receipt with Google's library."""
-    message = _CLASSES["Receipt"]()
+    message = MESSAGES["Receipt"]()
     for field in message.DESCRIPTOR.fields:
         if field.name != "aux":
             setattr(message, field.name, getattr(receipt, field.name))
@@ -78,7 +92,7 @@ def to_protobuf(receipt: Receipt) -> bytes:
 
 def token_to_protobuf(token: ChallengeToken) -> bytes:
     """Serialise a token without its signature."""
-    message = _CLASSES["ChallengeToken"]()
+    message = MESSAGES["ChallengeToken"]()
     for field in message.DESCRIPTOR.fields:
         if field.name not in ("policy", "node_signature"):
             setattr(message, field.name, getattr(token, field.name))
@@ -86,5 +100,19 @@ def token_to_protobuf(token: ChallengeToken) -> bytes:
     message.policy.max_receipts = token.policy.max_receipts
     message.policy.max_bytes_total = token.policy.max_bytes_total
     message.policy.min_bytes_per_receipt = token.policy.min_bytes_per_receipt
-    message.policy.allowed.extend(token.policy.allowed_proof_types)
+    message.policy.allowed_proof_types.extend(token.policy.allowed_proof_types)
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def signed_to_protobuf(signed: SignedReceipt, scheme: str = "ed25519") -> bytes:
+    """Serialise a signed receipt with Google's library."""
+    message = MESSAGES["SignedReceipt"](sig_scheme=scheme, signature=signed.signature)
+    message.receipt.ParseFromString(to_protobuf(signed.receipt))
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def batch_to_protobuf(did: str, batch_nonce: bytes, items: Sequence[SignedReceipt | bytes]) -> bytes:
+    """Serialise a batch; items may be bytes of any kind."""
+    receipts = [item if isinstance(item, bytes) else signed_to_protobuf(item) for item in items]
+    message = MESSAGES["ReceiptBatch"](version=1, client_did=did, batch_nonce=batch_nonce, receipts=receipts)
     return bytes(message.SerializeToString(deterministic=True))

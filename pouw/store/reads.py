@@ -1,0 +1,101 @@
+"""What one DID may read of itself. Every page goes backwards from a key, so rows that arrive never shift it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from psycopg.rows import dict_row
+
+from pouw.store.pool import session
+
+if TYPE_CHECKING:
+    from pouw.store.pool import Pool
+
+Row = dict[str, Any]
+
+
+def receipts(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
+    """Return the DID's accepted receipts with an id below ``before``, the newest first."""
+    return _page(
+        pool,
+        """
+        SELECT id, batch_id, receipt_nonce, challenge_nonce, proof_type, bytes_verified, result_ok, submitted_at
+        FROM receipts WHERE client_did = %s AND id < %s ORDER BY id DESC LIMIT %s
+        """,
+        (did, before, limit),
+    )
+
+
+def disputes(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
+    """Return the DID's disputes with an id below ``before``, the newest first."""
+    return _page(
+        pool,
+        """
+        SELECT id, subject, subject_id, claim, state, filed_at, changed_at
+        FROM disputes WHERE client_did = %s AND id < %s ORDER BY id DESC LIMIT %s
+        """,
+        (did, before, limit),
+    )
+
+
+def rewards(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
+    """Return the DID's rewards of epochs below ``before``, the newest first."""
+    return _page(
+        pool,
+        """
+        SELECT epoch, receipts, weight, raw_atoms::text AS raw_atoms, final_atoms::text AS final_atoms
+        FROM rewards WHERE client_did = %s AND epoch < %s ORDER BY epoch DESC LIMIT %s
+        """,
+        (did, before, limit),
+    )
+
+
+def payouts(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
+    """Return the DID's payouts of rewards with an id below ``before``, the newest first."""
+    return _page(
+        pool,
+        """
+        SELECT r.id, r.epoch, p.atoms::text AS atoms, p.state, p.attempts, p.changed_at
+        FROM rewards r JOIN payouts p ON p.reward_id = r.id
+        WHERE r.client_did = %s AND r.id < %s ORDER BY r.id DESC LIMIT %s
+        """,
+        (did, before, limit),
+    )
+
+
+def batches(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
+    """Return the DID's batches with an id below ``before``, the newest first, each with its receipts.
+
+    ``receipts`` holds the accepted nonces; ``rejections`` each refusal with index, nonce, reason, detail, fault.
+    """
+    return _page(
+        pool,
+        """
+        SELECT b.id, b.batch_nonce, b.batch_digest, b.proven, b.accepted, b.rejected, b.submitted_at,
+               ARRAY(SELECT encode(r.receipt_nonce, 'hex') FROM receipts r WHERE r.batch_id = b.id ORDER BY r.id)
+                   AS receipts,
+               ARRAY(SELECT jsonb_build_object('index', j.item_index, 'receipt_nonce', encode(j.receipt_nonce, 'hex'),
+                                               'reason', j.reason, 'detail', j.detail, 'fault', j.fault)
+                     FROM rejections j WHERE j.batch_id = b.id ORDER BY j.item_index) AS rejections
+        FROM batches b WHERE b.client_did = %s AND b.id < %s ORDER BY b.id DESC LIMIT %s
+        """,
+        (did, before, limit),
+    )
+
+
+def pending(pool: Pool, did: str) -> Row:
+    """Return how many of the DID's receipts no closed epoch has counted yet: ``receipts``."""
+    rows = _page(
+        pool,
+        """
+        SELECT coalesce(sum(accepted), 0)::bigint AS receipts FROM batches
+        WHERE client_did = %s AND submitted_at >= coalesce((SELECT max(ends_at) FROM epochs), '-infinity')
+        """,
+        (did,),
+    )
+    return rows[0]
+
+
+def _page(pool: Pool, query: LiteralString, values: tuple[Any, ...]) -> list[Row]:
+    with session(pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, values).fetchall()

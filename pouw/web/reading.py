@@ -1,0 +1,81 @@
+"""What a DID reads of itself: receipts, rewards, payouts, disputes, and the history that says why."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Response, request
+from flask.views import MethodView
+from flask_smorest import Blueprint
+from marshmallow import EXCLUDE
+
+from pouw.web import schemas
+from pouw.web.bodies import load
+from pouw.web.describe import answers
+from pouw.web.wire import JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pouw.service.history import History
+    from pouw.web.signatures import Signatures
+
+_STATUSES = (400, 401, 403, 429, 503)
+
+
+def blueprint(history: History, signatures: Signatures) -> Blueprint:
+    """Build the blueprint; every path in it is for its DID and for operators."""
+    blp = Blueprint("reading", __name__, description="What a DID reads of itself, with signed requests.")
+    query_schema = schemas.PageQuerySchema(unknown=EXCLUDE)
+
+    def page(path: str, key: str, read: Callable[[str, int, int], list[dict[str, Any]]], said: str) -> None:
+        """Add an endpoint that pages backwards through what ``read`` returns, by the member ``key``."""
+
+        class View(MethodView):
+            @blp.doc(
+                summary=said,
+                parameters=[{"in": "query", "schema": schemas.PageQuerySchema}],
+                responses=answers(("200", said, schemas.PageSchema, False), *_STATUSES),
+            )
+            def get(self, did: str) -> Response:
+                signatures.require(did)
+                query = _page_query(query_schema)
+                rows = read(did, query["cursor"], query["limit"])
+                last = rows[-1][key] if len(rows) == query["limit"] else None
+                extra = {"pending": history.pending(did)} if read == history.batches else {}
+                return _json({"items": rows, "next": None if last is None else str(last)} | extra)
+
+        View.__name__ = f"View{path.replace('/', '_').replace('<did>', 'did')}"
+        blp.route(path, endpoint=View.__name__)(View)
+
+    page("/receipts/<did>", "id", history.receipts, "Accepted receipts, the newest first.")
+    page("/rewards/<did>", "epoch", history.rewards, "Rewards by epoch, the newest first.")
+    page("/rewards/<did>/transactions", "id", history.payouts, "Payouts, the newest first.")
+    page("/disputes/<did>", "id", history.disputes, "Disputes, the newest first.")
+    page("/clients/<did>/history", "id", history.batches, "Batches, and why each receipt was accepted or not.")
+    return blp
+
+
+def _page_query(schema: schemas.PageQuerySchema) -> dict[str, int]:
+    query: dict[str, int] = load(
+        schema,
+        request.args.to_dict(),
+        status=400,
+        kind="bad-parameter",
+        title="A parameter is not as it should be.",
+    )
+    return query
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME), content_type=JSON)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dt.datetime):
+        return int(value.timestamp())
+    raise TypeError(type(value))

@@ -1,0 +1,149 @@
+"""Signed requests (RFC 9421): who asks, proven by the key of a DID.
+
+The signature is Ed25519 with the tag ``pouw``; ``keyid`` is the DID; ``created`` and ``nonce`` are required. It covers
+``@method``, the target (``@target-uri``, ``@request-target``, or ``@path`` and ``@query``) and, where there is a body,
+``content-digest`` (RFC 9530). Each nonce counts once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from flask import request
+from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolver, InvalidSignature, algorithms
+
+from pouw.web.problems import Problem
+
+if TYPE_CHECKING:
+    from pouw.service.identities import Identities
+
+TAG = "pouw"
+MAX_AGE_SECS = 60
+_SKEW_SECS = 30
+_NONCE = re.compile(r"[!-~]{16,64}\Z")
+_TARGETS = ({'"@target-uri"'}, {'"@request-target"'}, {'"@path"', '"@query"'})
+_HOW = {
+    "WWW-Authenticate": "Signature",
+    "Accept-Signature": (
+        'pouw=("@method" "@target-uri" "content-digest");created;keyid="your DID";alg="ed25519"'
+        ';nonce="random";tag="pouw"'
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signed a request."""
+
+    did: str
+    operator: bool
+
+
+class _Message:
+    """A request as the verifier wants it: the method, the absolute URL as it was sent, the headers."""
+
+    def __init__(self) -> None:
+        target = request.environ.get("RAW_URI") or request.full_path.rstrip("?")
+        self.method = request.method
+        self.url = target if target.startswith("http") else f"{request.scheme}://{request.host}{target}"
+        self.request_target = target
+        self.headers = request.headers
+
+
+class _Keys(HTTPSignatureKeyResolver):
+    """Resolves a DID to its key; ``offered`` is a DID that is about to be registered, and its key."""
+
+    def __init__(self, identities: Identities, offered: tuple[str, bytes] | None) -> None:
+        self._identities = identities
+        self._offered = offered
+
+    def resolve_public_key(self, key_id: str) -> Ed25519PublicKey:
+        offered = self._offered is not None and self._offered[0] == key_id
+        key = self._offered[1] if self._offered is not None and offered else self._identities.key_of(key_id)
+        if key is None:
+            raise InvalidSignature("keyid is not a DID with a key that this node knows")
+        return Ed25519PublicKey.from_public_bytes(key)
+
+    def resolve_private_key(self, key_id: str) -> bytes:
+        raise NotImplementedError(key_id)
+
+
+class _Verifier(HTTPMessageVerifier):
+    max_clock_skew = dt.timedelta(seconds=_SKEW_SECS)
+
+
+class Signatures:
+    """Tells who signed the present request, and refuses those who may not have what they ask for."""
+
+    def __init__(self, identities: Identities, operators: frozenset[str]) -> None:
+        self._identities = identities
+        self._operators = operators
+
+    def signer(self, body: bytes = b"", offered: tuple[str, bytes] | None = None) -> Signer | None:
+        """Return who signed the request, or None where nobody did; raise a 401 for a signature that does not hold."""
+        if "Signature-Input" not in request.headers and "Signature" not in request.headers:
+            return None
+        verifier = _Verifier(signature_algorithm=algorithms.ED25519, key_resolver=_Keys(self._identities, offered))
+        try:
+            [result] = verifier.verify(
+                _Message(),
+                max_age=dt.timedelta(seconds=MAX_AGE_SECS),
+                expect_tag=TAG,
+                require_components=("@method",),
+                body=body or None,
+            )
+        except (InvalidSignature, ValueError) as error:
+            raise _unauthorised(f"The request's signature does not hold: {_plain(error)}.") from None
+        covered = set(result.covered_components)
+        if not any(target <= covered for target in _TARGETS):
+            raise _unauthorised("The signature does not cover the target: add @target-uri.")
+        nonce = result.nonce or ""
+        if not _NONCE.match(nonce):
+            raise _unauthorised("The signature needs a nonce of 16 to 64 printable characters.")
+        did = str(result.parameters["keyid"])
+        if not self._identities.claim_request(did, nonce, MAX_AGE_SECS + 2 * _SKEW_SECS):
+            raise _unauthorised("A request with this nonce was made before: sign each request anew.")
+        # A key that is only offered proves nothing about an operator.
+        return Signer(did, did in self._operators and (offered is None or offered[0] != did))
+
+    def require(self, did: str) -> Signer:
+        """Return the signer, who has to be ``did`` or an operator: else 401 or 403."""
+        signer = self._require_any(b"")
+        if signer.did != did and not signer.operator:
+            raise Problem(
+                403, "forbidden", "This is for its owner only.", f"{signer.did} is neither it nor an operator."
+            )
+        return signer
+
+    def require_operator(self, body: bytes = b"") -> Signer:
+        """Return the signer, who has to be an operator: else 401 or 403."""
+        signer = self._require_any(body)
+        if not signer.operator:
+            raise Problem(403, "forbidden", "This is for operators only.", f"{signer.did} is not an operator.")
+        return signer
+
+    def require_registrant(self, body: bytes, did: str, key: bytes) -> Signer:
+        """Return the signer, who has to hold the ``key`` that ``did`` is to be registered with, or be an operator."""
+        signer = self._require_any(body, (did, key))
+        if not signer.operator and (signer.did != did or did in self._operators):
+            raise Problem(403, "forbidden", "This is for its holder only.", "Sign with the key that you register.")
+        return signer
+
+    def _require_any(self, body: bytes, offered: tuple[str, bytes] | None = None) -> Signer:
+        signer = self.signer(body, offered)
+        if signer is None:
+            raise _unauthorised("Sign the request with the key of your DID (RFC 9421).")
+        return signer
+
+
+def _unauthorised(detail: str) -> Problem:
+    return Problem(401, "signature-required", "A signed request is needed.", detail, headers=_HOW)
+
+
+def _plain(error: Exception) -> str:
+    text = str(error)
+    return text.rstrip(".")[:200] if text.isprintable() else type(error).__name__
