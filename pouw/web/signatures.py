@@ -60,10 +60,13 @@ class _Keys(HTTPSignatureKeyResolver):
     def __init__(self, identities: Identities, offered: tuple[str, bytes] | None) -> None:
         self._identities = identities
         self._offered = offered
+        self.took_offer = False
 
     def resolve_public_key(self, key_id: str) -> Ed25519PublicKey:
-        offered = self._offered is not None and self._offered[0] == key_id
-        key = self._offered[1] if self._offered is not None and offered else self._identities.key_of(key_id)
+        key = self._identities.key_of(key_id)
+        if key is None and self._offered is not None and self._offered[0] == key_id:
+            self.took_offer = True
+            key = self._offered[1]
         if key is None:
             raise InvalidSignature("keyid is not a DID with a key that this node knows")
         return Ed25519PublicKey.from_public_bytes(key)
@@ -72,7 +75,9 @@ class _Keys(HTTPSignatureKeyResolver):
         raise NotImplementedError(key_id)
 
 
-class _Verifier(HTTPMessageVerifier):
+class Verifier(HTTPMessageVerifier):
+    """The library's verifier with this node's patience for clocks."""
+
     max_clock_skew = dt.timedelta(seconds=_SKEW_SECS)
 
 
@@ -87,7 +92,8 @@ class Signatures:
         """Return who signed the request, or None where nobody did; raise a 401 for a signature that does not hold."""
         if "Signature-Input" not in request.headers and "Signature" not in request.headers:
             return None
-        verifier = _Verifier(signature_algorithm=algorithms.ED25519, key_resolver=_Keys(self._identities, offered))
+        keys = _Keys(self._identities, offered)
+        verifier = Verifier(signature_algorithm=algorithms.ED25519, key_resolver=keys)
         try:
             [result] = verifier.verify(
                 _Message(),
@@ -108,7 +114,7 @@ class Signatures:
         if not self._identities.claim_request(did, nonce, MAX_AGE_SECS + 2 * _SKEW_SECS):
             raise _unauthorised("A request with this nonce was made before: sign each request anew.")
         # A key that is only offered proves nothing about an operator.
-        return Signer(did, did in self._operators and (offered is None or offered[0] != did))
+        return Signer(did, did in self._operators and not keys.took_offer)
 
     def require(self, did: str) -> Signer:
         """Return the signer, who has to be ``did`` or an operator: else 401 or 403."""
@@ -146,4 +152,4 @@ def _unauthorised(detail: str) -> Problem:
 
 def _plain(error: Exception) -> str:
     text = str(error)
-    return text.rstrip(".")[:200] if text.isprintable() else type(error).__name__
+    return text.rstrip(".")[:200] if text and text.isprintable() else "it is not valid"

@@ -98,7 +98,11 @@ def test_too_many_receipts_are_refused(http: Http, client: Identity) -> None:
 def variants(signed: SignedReceipt) -> dict[str, bytes]:
     """The bytes of a signed receipt in ways that are not canonical."""
     body, whole = encode_receipt(signed.receipt), signed_to_protobuf(signed)
-    wrap = lambda inner: b"\x0a" + _varint(len(inner)) + inner + whole[len(b"\x0a" + _varint(len(body)) + body) :]  # noqa: E731
+    tail = whole[len(b"\x0a" + _varint(len(body)) + body) :]
+
+    def wrap(inner: bytes) -> bytes:
+        return b"\x0a" + _varint(len(inner)) + inner + tail
+
     assert wrap(body) == whole
     return {
         "unknown field": wrap(body + b"\x78\x01"),
@@ -180,7 +184,7 @@ KINDS = ("good", "forged", "scheme", "foreign", "did", "few", "unknown", "task",
 
 
 def make(kind: str, client: Identity, token: ChallengeToken, made: list[SignedReceipt]) -> SignedReceipt:
-    changes: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "foreign": {"client_node_id": Identity().public_key},
         "did": {"client_did": Identity().did},
         "few": {"bytes_verified": 7},
@@ -192,7 +196,8 @@ def make(kind: str, client: Identity, token: ChallengeToken, made: list[SignedRe
         "long id": {"content_id": bytes(65)},
         "no id": {"content_id": b""},
         "order": {"started_at": 2, "finished_at": 1},
-    }.get(kind, {})
+    }
+    changes = kinds.get(kind, {})
     if kind == "twice" and made:
         return made[0]
     signed = sign(dataclasses.replace(client.receipt(token), **changes), client.key)
