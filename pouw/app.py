@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import redis
 from flask import Flask
 from flask_smorest import Api
+from flask_swagger_ui import get_swaggerui_blueprint
 
 from pouw import __version__, logs
 from pouw.service.challenges import ChallengeLimits, Challenges
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from pouw.settings import Settings
 
 BASE_PATH = "/api/v1/pouw"
+
+
+class _Api(Api):  # type: ignore[misc]  # flask-smorest has no types
+    DEFAULT_ERROR_RESPONSE_NAME = None  # each operation names every answer that it gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,11 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={"info": {"description": "A Proof-of-Useful-Work node. See docs/protocol.md."}},
     )
     hooks.register(app)
     quotas.register(app)
-    api = Api(app)
+    api = _Api(app)
     problems.register(app)
     api.register_blueprint(health_views.blueprint(health))
     for blueprint in (
@@ -99,6 +105,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         node.blueprint(challenges.node_keys, settings),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE_PATH)
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"validatorUrl": None}))
     app.extensions["pouw"] = Parts(pool, verifier)
     return app
 

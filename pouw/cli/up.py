@@ -137,7 +137,7 @@ def _banner(settings: Settings, directory: Path) -> str:
 The node is up. Ctrl-C stops it.
 
   API          {base}/api/v1/pouw
-  description  {base}/openapi.json
+  description  {base}/openapi.json, to browse at {base}/docs/
   health       {base}/health
   metrics      http://{settings.metrics_host}:{settings.metrics_port}/metrics
   node key     {settings.node_key.node_id.hex()}

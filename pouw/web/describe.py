@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pouw.web import schemas
+from pouw.web.examples import EXAMPLES
 from pouw.web.wire import JSON, PROTOBUF
 
 if TYPE_CHECKING:
@@ -26,9 +27,13 @@ _PROBLEMS = {
 }
 
 
+def _described(schema: type[Schema]) -> dict[str, Any]:
+    return {"schema": schema, "example": EXAMPLES[schema.__name__]}
+
+
 def content(schema: type[Schema], *, compact: bool) -> dict[str, Any]:
     """Return the ``content`` of a body: JSON, and protobuf where the message has a compact twin."""
-    described: dict[str, Any] = {JSON: {"schema": schema}}
+    described: dict[str, Any] = {JSON: _described(schema)}
     if compact:
         described[PROTOBUF] = {"schema": {"type": "string", "format": "binary"}}
     return described
@@ -46,7 +51,7 @@ def problems(*statuses: int) -> dict[str, Any]:
     return {
         str(status): {
             "description": _PROBLEMS[status],
-            "content": {"application/problem+json": {"schema": schemas.ProblemSchema}},
+            "content": {"application/problem+json": _described(schemas.ProblemSchema)},
         }
         for status in statuses
     }

@@ -10,6 +10,8 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from pouw import __version__
+from pouw.web import schemas
+from pouw.web.describe import answers, content
 
 if TYPE_CHECKING:
     from pouw.service.health import Health
@@ -35,7 +37,7 @@ def blueprint(health: Health) -> Blueprint:
 
     @blp.route("/health/live")
     class LiveView(MethodView):
-        @blp.doc(responses={"200": {"description": "The process answers."}})
+        @blp.doc(responses=answers(("200", "The process answers.", schemas.LiveSchema, False)))
         def get(self) -> Response:
             """Tell that the process answers."""
             return Response(orjson.dumps({"status": "ok"}), content_type="application/json")
@@ -44,8 +46,14 @@ def blueprint(health: Health) -> Blueprint:
 
 
 _RESPONSES = {
-    "200": {"description": "The node takes requests; `degraded` where a part it can do without is gone."},
-    "503": {"description": "The node cannot do its work."},
+    "200": {
+        "description": "The node takes requests; `degraded` where a part it can do without is gone.",
+        "content": content(schemas.HealthSchema, compact=False),
+    },
+    "503": {
+        "description": "The node cannot do its work.",
+        "content": content(schemas.HealthSchema, compact=False),
+    },
 }
 
 

@@ -13,7 +13,7 @@ from flask_smorest import Blueprint
 from pouw import __version__
 from pouw.protocol.types import VERSION
 from pouw.web import schemas
-from pouw.web.describe import answers
+from pouw.web.describe import answers, problems
 from pouw.web.wire import JSON
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def blueprint(keys: Callable[[], list[NodeKeyRow]], settings: Settings) -> Bluep
 
     @blp.route("/pouw.proto")
     class ProtoView(MethodView):
-        @blp.doc(responses={"200": {"description": "The messages.", "content": {"text/plain": {}}}})
+        @blp.doc(responses={"200": {"description": "The messages.", "content": {"text/plain": {}}}} | problems(429))
         def get(self) -> Response:
             """Get the protobuf messages."""
             return Response(proto, content_type="text/plain; charset=utf-8")

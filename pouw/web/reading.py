@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pouw.service.history import History
     from pouw.web.signatures import Signatures
 
-_STATUSES = (400, 401, 403, 429, 503)
+_STATUSES = (400, 401, 403, 404, 429, 503)
 
 
 def blueprint(history: History, signatures: Signatures) -> Blueprint:

@@ -98,7 +98,7 @@ def blueprint(identities: Identities, signatures: Signatures, settings: Settings
 
     @blp.route("/identities/<did>/retire")
     class RetireView(MethodView):
-        @blp.doc(responses={"204": {"description": "Retired."}} | problems(401, 403, 404, 429, 503))
+        @blp.doc(responses={"204": {"description": "Retired."}} | problems(400, 401, 403, 404, 429, 503))
         def post(self, did: str) -> Response:
             """Take a DID's live key away (operators)."""
             signer = signatures.require_operator()

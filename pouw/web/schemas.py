@@ -97,8 +97,12 @@ class ChallengeQuerySchema(Schema):
     cap = fields.String(
         load_default="", metadata={"description": "Wished proof types, separated by commas; all without it."}
     )
-    max_receipts = WholeNumber(load_default=None, validate=validate.Range(min=1), metadata={"type": "integer"})
-    max_bytes = WholeNumber(load_default=None, validate=validate.Range(min=1), metadata={"type": "integer"})
+    max_receipts = WholeNumber(
+        load_default=None, validate=validate.Range(min=1), metadata={"type": "integer", "minimum": 1}
+    )
+    max_bytes = WholeNumber(
+        load_default=None, validate=validate.Range(min=1), metadata={"type": "integer", "minimum": 1}
+    )
 
 
 def parse_capabilities(text: str) -> tuple[ProofType, ...]:
@@ -150,9 +154,13 @@ class SubmitAnswerSchema(Schema):
 class PageQuerySchema(Schema):
     """Where a page starts and how many rows it holds."""
 
-    cursor = WholeNumber(load_default=LAST, metadata={"type": "integer", "description": "`next` of the page before."})
+    cursor = WholeNumber(
+        load_default=LAST, metadata={"type": "integer", "minimum": 0, "description": "`next` of the page before."}
+    )
     limit = WholeNumber(
-        load_default=50, validate=validate.Range(min=1, max=200), metadata={"type": "integer", "default": 50}
+        load_default=50,
+        validate=validate.Range(min=1, max=200),
+        metadata={"type": "integer", "default": 50, "minimum": 1, "maximum": 200},
     )
 
 
@@ -182,7 +190,9 @@ class IdentityQuerySchema(Schema):
 
     cursor = fields.String(load_default="", validate=validate.Length(max=400))
     limit = WholeNumber(
-        load_default=50, validate=validate.Range(min=1, max=200), metadata={"type": "integer", "default": 50}
+        load_default=50,
+        validate=validate.Range(min=1, max=200),
+        metadata={"type": "integer", "default": 50, "minimum": 1, "maximum": 200},
     )
 
 
@@ -218,6 +228,21 @@ class NodeSchema(Schema):
     protocol = fields.Integer(required=True)
     keys = fields.List(fields.Nested(NodeKeySchema), required=True)
     limits = fields.Dict(required=True)
+
+
+class HealthSchema(Schema):
+    """The state of the node; ``components`` only where every part was asked for."""
+
+    status = fields.String(required=True, validate=validate.OneOf(["ok", "degraded", "down"]))
+    ready = fields.Boolean(required=True)
+    version = fields.String()
+    components = fields.Dict()
+
+
+class LiveSchema(Schema):
+    """The process answers."""
+
+    status = fields.String(required=True)
 
 
 class FaultSchema(Schema):

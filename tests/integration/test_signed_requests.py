@@ -204,7 +204,8 @@ def test_the_ed25519_vector_of_rfc_9421_verifies() -> None:
         "Content-Length": "18",
         "Signature-Input": 'sig-b26=("date" "@method" "@path" "@authority" "content-type" "content-length")'
         ';created=1618884473;keyid="test-key-ed25519"',
-        "Signature": "sig-b26=:wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==:",
+        "Signature": "sig-b26=:wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw"
+        "==:",
     }
     message = requests.Request("POST", "http://example.com/foo?param=Value&Pet=dog", headers=headers).prepare()
     key = base64.urlsafe_b64decode("JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs=")
