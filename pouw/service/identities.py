@@ -50,7 +50,7 @@ class Identities:
 
     def retire(self, did: str, actor: str) -> bool:
         """Take a DID's live key away; False where it has none."""
-        return store.retire(self._pool, did, actor)
+        return is_did(did) and store.retire(self._pool, did, actor)
 
     def page(self, after: str, limit: int) -> list[IdentityRow]:
         """Return up to ``limit`` identities after the cursor ``after``, retired keys included."""

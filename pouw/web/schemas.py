@@ -188,7 +188,7 @@ class KeyBodySchema(Schema):
 class IdentityQuerySchema(Schema):
     """Where a page of identities starts and how many it holds."""
 
-    cursor = fields.String(load_default="", validate=validate.Length(max=400))
+    cursor = fields.String(load_default="", validate=validate.Regexp(r"[ -~]{0,400}\Z"))
     limit = WholeNumber(
         load_default=50,
         validate=validate.Range(min=1, max=200),

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from flask import request
 from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolver, InvalidSignature, algorithms
 
+from pouw.protocol.dids import is_did
 from pouw.web.problems import Problem
 
 if TYPE_CHECKING:
@@ -117,8 +118,10 @@ class Signatures:
         return Signer(did, did in self._operators and not keys.took_offer)
 
     def require(self, did: str) -> Signer:
-        """Return the signer, who has to be ``did`` or an operator: else 401 or 403."""
+        """Return the signer, who has to be ``did`` or an operator: else 401 or 403; 404 for what is no DID."""
         signer = self._require_any(b"")
+        if not is_did(did):
+            raise Problem(404, "not-found", "There is no such client.", "The path does not hold a DID.")
         if signer.did != did and not signer.operator:
             raise Problem(
                 403, "forbidden", "This is for its owner only.", f"{signer.did} is neither it nor an operator."

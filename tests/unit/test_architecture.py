@@ -29,6 +29,7 @@ ALLOWED = {
     "app": {"settings", "service", "store", "verify", "web", "logs", "metrics", "errors"},
     "serving": {"settings", "app", "logs"},
     "cli": {"errors", "keys", "settings", "local", "store", "service", "client", "protocol"},
+    "worker": set(),
     "__main__": {"cli"},
 }
 FLASK_ROOMS = {"web", "app", "serving"}

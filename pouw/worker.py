@@ -1,0 +1,63 @@
+"""Gunicorn's gevent worker, whose own refusals are problem documents like all others."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import uuid
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http import errors
+from gunicorn.workers.ggevent import GeventWorker
+
+_BAD_REQUEST = (400, "bad-request", "Bad Request")
+_SERVER_ERROR = (500, "internal-error", "Internal Server Error")
+
+# The first that fits counts: an invalid response header is also an invalid header, and the application's fault.
+_ANSWERS: tuple[tuple[type[Exception], tuple[int, str, str]], ...] = (
+    (errors.InvalidResponseHeader, _SERVER_ERROR),
+    (errors.InvalidResponseHeaderName, _SERVER_ERROR),
+    (errors.ConfigurationProblem, _SERVER_ERROR),
+    (errors.LimitRequestLine, (414, "uri-too-long", "URI Too Long")),
+    (errors.LimitRequestHeaders, (431, "headers-too-large", "Request Header Fields Too Large")),
+    (errors.UnsupportedTransferCoding, (501, "transfer-coding-not-supported", "Not Implemented")),
+    (errors.ExpectationFailed, (417, "expectation-failed", "Expectation Failed")),
+    (errors.ForbiddenProxyRequest, (403, "forbidden", "Forbidden")),
+    (ssl.SSLError, (403, "forbidden", "Forbidden")),
+    (errors.ParseException, _BAD_REQUEST),
+)
+
+
+class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
+    """Answers requests that never reach the application: those that are not HTTP, or have too much of it."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:  # noqa: ARG002 - its signature
+        """Answer and log a request that could not be handled; the connection is closed after it."""
+        status, kind, title = next((answer for error, answer in _ANSWERS if isinstance(exc, error)), _SERVER_ERROR)
+        request_id = uuid.uuid4().hex
+        fields = {"fields": {"request_id": request_id, "status": status, "peer": addr[0] if addr else ""}}
+        if status == _SERVER_ERROR[0]:
+            self.log.error("request_failed", exc_info=exc, extra=fields)
+        else:
+            fields["fields"]["error"] = type(exc).__name__
+            self.log.info("request_refused", extra=fields)
+        try:
+            util.write_nonblock(client, _render(status, kind, title, request_id))
+        except Exception:  # noqa: BLE001 - the peer may be gone in any way; there is nobody left to tell
+            self.log.debug("The peer left before its answer.")
+
+
+def _render(status: int, kind: str, title: str, request_id: str) -> bytes:
+    document = {
+        "type": f"urn:pouw:problem:{kind}",
+        "title": f"{title}.",
+        "status": status,
+        "instance": f"urn:pouw:request:{request_id}",
+    }
+    body = json.dumps(document).encode()
+    head = (
+        f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+        f"X-Request-Id: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("latin-1") + body
