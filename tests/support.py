@@ -148,6 +148,7 @@ class Http:
     def close(self) -> None:
         for key in self.pool.pools.keys():  # noqa: SIM118 - no mapping
             self.pool.pools[key].close()
+        self.pool.clear()
 
 
 class Node:

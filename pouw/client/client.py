@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pouw.client.outbox import Outbox
 from pouw.client.receipts import sign
-from pouw.errors import NodeRefused
+from pouw.errors import NodeError, NodeRefused
 from pouw.protocol.dids import did_from_key
 from pouw.protocol.types import ProofType, Receipt
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BATCH_RECEIPTS = 10
 BATCH_SECS = 10.0
+_LOOK_SECS = 0.5
 _NONCE_BYTES = 32
 _MARGIN_SECS = 60
 """A challenge with less time left than this, or than half its life, is not started on."""
@@ -37,6 +38,10 @@ class Client:
     ``batch_receipts``, or what there is after ``batch_secs`` seconds, and a sealed batch is sent, the same bytes
     each time, until a node's signed verdict is there; ``on_verdict`` gets it. What an earlier process left in the
     file is sent first. One process at a time may use an outbox.
+
+    As a context manager it sends from a thread of its own: work never waits for a node that is away, verdicts
+    arrive on that thread, and the end of the block waits until everything is answered. Without one,
+    :meth:`finish_work` sends what is due before it returns, and raises what went wrong.
     """
 
     def __init__(
@@ -60,7 +65,36 @@ class Client:
         self._clock = clock
         self._challenges: dict[ProofType, _Running] = {}
         self._oldest_at: float | None = None
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # of the challenges and the time of the oldest receipt
+        self._sending = threading.RLock()  # one batch after the other, whoever sends
+        self._sender: threading.Thread | None = None
+        self._ending = threading.Event()
+        self.refusals: list[str] = []
+        """Why nodes refused batches for good; such a batch is set aside in the outbox."""
+
+    def __enter__(self) -> Self:
+        self._sender = threading.Thread(target=self._send_from_thread, name="pouw-client", daemon=True)
+        self._sender.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
+        self._ending.set()
+        if self._sender is not None:
+            self._sender.join()
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self.close()
+
+    def _send_from_thread(self) -> None:
+        while not self._ending.wait(_LOOK_SECS):
+            try:
+                self.send_due()
+            except NodeRefused as error:
+                self.refusals.append(str(error))
+            except NodeError:
+                continue  # it stays in the outbox, and the next look sends it again
 
     def start_work(self, proof_type: ProofType, size: int) -> Work:
         """Begin a piece of work on ``size`` bytes, under a challenge with time and budget enough for it.
@@ -70,7 +104,9 @@ class Client:
         with self._lock:
             running = self._challenges.get(proof_type)
             if running is None or not running.fits(size, self._clock()):
-                self.flush()  # what was done under the old challenge has to arrive before its end
+                self._oldest_at = -self._batch_secs  # what was done under the old one has to arrive before its end
+                if self._sender is None:
+                    self.flush()
                 running = _Running(self._nodes.challenge(proof_type.json_name))
                 self._challenges[proof_type] = running
             running.spend(size)
@@ -104,19 +140,19 @@ class Client:
             challenge_nonce=token.challenge_nonce,
             aux=aux,
         )
-        with self._lock:
-            self._outbox.add(sign(receipt, self._key))
-            if self._oldest_at is None:
-                self._oldest_at = self._clock()
+        self._outbox.add(sign(receipt, self._key))
+        if self._oldest_at is None:
+            self._oldest_at = self._clock()
+        if self._sender is None:
             self.send_due()
         return receipt
 
     def send_due(self) -> None:
         """Send what is due: full batches, and the rest once it has waited long enough."""
-        with self._lock:
-            waited = self._oldest_at is not None and self._clock() - self._oldest_at >= self._batch_secs
-            if self._outbox.waiting() >= self._batch_receipts or waited:
-                self.flush()
+        oldest_at = self._oldest_at
+        waited = oldest_at is not None and self._clock() - oldest_at >= self._batch_secs
+        if waited or self._outbox.waiting() >= self._batch_receipts:
+            self.flush()
 
     def flush(self) -> None:
         """Send everything, and return when all of it is answered.
@@ -124,11 +160,15 @@ class Client:
         Raises :class:`pouw.errors.NodeError` where no node answers within the nodes' patience; then the rest stays
         in the outbox and the next call goes on with the same bytes.
         """
-        with self._lock:
-            self._send_sealed()
-            while self._outbox.seal(self._batch_receipts) is not None:
-                self._send_sealed()
+        with self._sending:
             self._oldest_at = None
+            try:
+                self._send_sealed()
+                while self._outbox.seal(self._batch_receipts) is not None:
+                    self._send_sealed()
+            except NodeError:
+                self._oldest_at = -self._batch_secs  # due at once, as soon as a node is back
+                raise
 
     def _send_sealed(self) -> None:
         for sealed in self._outbox.unanswered():

@@ -128,6 +128,7 @@ class Nodes:
         """Close the connections."""
         for key in self._http.pools.keys():  # noqa: SIM118 - no mapping
             self._http.pools[key].close()
+        self._http.clear()
 
     def _check_node(self, node_id: bytes) -> None:
         if self._node_ids is not None and node_id not in self._node_ids:

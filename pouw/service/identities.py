@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pouw.errors import DidError
 from pouw.protocol.dids import check_key, is_did, is_did_key, key_from_did
 from pouw.store import identities as store
-from pouw.store.keys import claim_request
+from pouw.store.keys import claim_request, note_action
 
 if TYPE_CHECKING:
     from pouw.store.identities import IdentityRow
@@ -37,6 +37,10 @@ class Identities:
         """Let a signed request count once; False where this DID's nonce was used before."""
         digest = hashlib.sha256(f"{did}\0{nonce}".encode()).digest()
         return claim_request(self._pool, digest, lifetime)
+
+    def note_read(self, operator: str, did: str, what: str) -> None:
+        """Write down that an operator read what concerns another DID."""
+        note_action(self._pool, operator, f"read {what}", did)
 
     def add(self, did: str, public_key: bytes, actor: str) -> IdentityRow:
         """Register a DID. Raises :class:`DidError` for a bad DID or key, or IdentityConflict where it is taken."""

@@ -37,6 +37,14 @@ def all_keys(pool: Pool) -> list[NodeKeyRow]:
     return [NodeKeyRow(*row) for row in rows]
 
 
+def note_action(pool: Pool, actor: str, action: str, subject: str) -> None:
+    """Write to the audit log what an operator did."""
+    with session(pool) as connection:
+        connection.execute(
+            "INSERT INTO audit_log (actor, action, subject) VALUES (%s, %s, %s)", (actor, action, subject)
+        )
+
+
 def claim_request(pool: Pool, digest: bytes, lifetime: float) -> bool:
     """Take the nonce of a signed request for ``lifetime`` seconds; False where it was taken before.
 

@@ -122,6 +122,8 @@ class Signatures:
         signer = self._require_any(b"")
         if not is_did(did):
             raise Problem(404, "not-found", "There is no such client.", "The path does not hold a DID.")
+        if signer.operator and signer.did != did:
+            self._identities.note_read(signer.did, did, str(request.url_rule))
         if signer.did != did and not signer.operator:
             raise Problem(
                 403, "forbidden", "This is for its owner only.", f"{signer.did} is neither it nor an operator."

@@ -24,7 +24,7 @@ from pouw.client.node import Nodes
 from pouw.client.outbox import Outbox
 from pouw.errors import NodeError, NodeRefused
 from pouw.protocol.types import ProofType
-from tests.support import Http, Identity, Node, free_port
+from tests.support import Http, Identity, Node, free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,6 +229,28 @@ def test_a_batch_is_sent_when_its_time_has_come(shared_node: Node, tmp_path: Pat
     assert [len(verdict.accepted) for verdict in verdicts] == [3, 10]
     client.close()
     nodes.close()
+
+
+def test_a_client_with_a_thread_never_waits_for_a_node(start_node: StartNode, shared_url: str, tmp_path: Path) -> None:
+    """Receipts go on while the node is away; what is left over is sent when its time has come, and at the end."""
+    node = start_node(shared_url, workers=1)
+    verdicts: list[Verdict] = []
+    nodes = Nodes([node.http.base], sleep=lambda seconds: time.sleep(min(seconds, 0.1)))
+    key = SigningKey.generate()
+    with Client(nodes, key, tmp_path / "outbox", on_verdict=verdicts.append, batch_secs=1) as client:
+        nonces = work(client, 3)
+        wait_for(lambda: len(verdicts) == 1, timeout=10)
+        node.stop()
+        start = time.monotonic()
+        nonces += work(client, 30)
+        assert time.monotonic() - start < 2
+        node.start()
+        wait_for(lambda: sum(len(verdict.accepted) for verdict in verdicts) == 33, timeout=20)
+        nonces += work(client, 1)
+    assert client.refusals == []
+    assert stored(shared_url, client.did) == collections.Counter(nonces)
+    nodes.close()
+    node.stop()
 
 
 def test_a_fresh_challenge_is_taken_before_the_old_one_ends(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import random
 import signal
@@ -56,12 +57,19 @@ class Up:
             return False
 
     def child(self, name: str) -> psutil.Process:
-        assert self.process is not None
-        return next(
-            each
-            for each in psutil.Process(self.process.pid).children()
-            if name in " ".join(each.cmdline()) and each.status() != psutil.STATUS_ZOMBIE
-        )
+        """Return the living child whose command holds ``name``; wait for it where it is about to be started."""
+        found: list[psutil.Process] = []
+
+        def look() -> bool:
+            assert self.process is not None
+            for each in psutil.Process(self.process.pid).children():
+                with contextlib.suppress(psutil.Error):  # one that was killed is a zombie until it is waited for
+                    if name in " ".join(each.cmdline()) and (name != "gunicorn" or each.children()):
+                        found.append(each)
+            return bool(found)
+
+        wait_for(look, timeout=60)
+        return found[0]
 
     def database(self) -> psycopg.Connection[Any]:
         return psycopg.connect(f"postgresql://pouw@/pouw?host={self.data}/servers/run", autocommit=True)

@@ -49,7 +49,9 @@ PATHS = ["/receipts/{}", "/rewards/{}", "/rewards/{}/transactions", "/disputes/{
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_only_the_did_itself_and_operators_may_read(node: Node, client: Identity, path: str) -> None:
+def test_only_the_did_itself_and_operators_may_read(
+    node: Node, client: Identity, path: str, db: psycopg.Connection[Any]
+) -> None:
     target = API + path.format(client.did)
     unsigned = node.http.get(target)
     assert unsigned.status == 401
@@ -57,11 +59,15 @@ def test_only_the_did_itself_and_operators_may_read(node: Node, client: Identity
     assert 'tag="pouw"' in unsigned.headers["Accept-Signature"]
     assert unsigned.json["type"] == "urn:pouw:problem:signature-required"
     assert signed(node.http, Identity(), "GET", target).status == 403
+    log = "SELECT action FROM audit_log WHERE actor = %s AND subject = %s"
+    assert db.execute(log, (OPERATOR.did, client.did)).fetchall() == []
     for reader in (client, OPERATOR):
         answer = signed(node.http, reader, "GET", target)
         assert answer.status == 200, answer.body
         assert answer.json["items"] == []
         assert answer.json["next"] is None
+    [noted] = db.execute(log, (OPERATOR.did, client.did)).fetchall()
+    assert noted == (f"read {API}{path.format('<did>')}",)
 
 
 def test_a_signed_request_counts_once(node: Node, client: Identity) -> None:
