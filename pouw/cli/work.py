@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pouw.client.client import BATCH_SECS, Client
+from pouw.client.client import Client
 from pouw.client.files import attest_file, find_files
 from pouw.client.node import Nodes
 from pouw.keys import load_or_create
@@ -90,7 +90,6 @@ def command(
         outbox or key.with_name(f"{key.name}.outbox"),
         on_verdict=tally.add,
         batch_receipts=batch_size,
-        batch_secs=BATCH_SECS,
     )
     try:
         client.flush()
