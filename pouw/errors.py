@@ -17,6 +17,7 @@
      ├── QuotaExceeded          a limit is spent
      ├── MigrationError         the schema could not be moved
      ├── LocalServerError       an embedded server or a port is not to be had
+     ├── OutboxError            the client's side: an outbox is in use, or another DID's
      └── NodeError              the client's side: no node answered as the protocol says
           └── NodeRefused       a node will never take this request
 """
@@ -98,6 +99,10 @@ class MigrationError(PouwError):
 
 class LocalServerError(PouwError):
     """An embedded server, a port or a data directory is not to be had."""
+
+
+class OutboxError(PouwError):
+    """An outbox is in use by another process, or holds another DID's receipts."""
 
 
 class NodeError(PouwError):

@@ -31,6 +31,7 @@ backlog = 2_048
 keepalive = 10  # also how long a client may take for its headers
 graceful_timeout = _settings.graceful_timeout_secs
 timeout = 60  # a heartbeat of the worker, not of a request
+forwarder_headers = ""  # no header of a peer's may change the path
 limit_request_line = 4_094
 limit_request_fields = 64
 limit_request_field_size = 8_190

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -36,8 +37,8 @@ class Client:
 
     Signed receipts go into the file ``outbox`` before anything else. They are sealed into batches of
     ``batch_receipts``, or what there is after ``batch_secs`` seconds, and a sealed batch is sent, the same bytes
-    each time, until a node's signed verdict is there; ``on_verdict`` gets it. What an earlier process left in the
-    file is sent first. One process at a time may use an outbox.
+    each time, until a node's signed verdict is there; ``on_verdict`` gets it, and after a crash perhaps again. What
+    an earlier process left in the file is sent first. One process at a time may use an outbox.
 
     As a context manager it sends from a thread of its own: work never waits for a node that is away, verdicts
     arrive on that thread, and the end of the block waits until everything is answered. Without one,
@@ -67,6 +68,7 @@ class Client:
         self._oldest_at: float | None = None
         self._lock = threading.Lock()  # of the challenges and the time of the oldest receipt
         self._sending = threading.RLock()  # one batch after the other, whoever sends
+        self._flushing = False
         self._sender: threading.Thread | None = None
         self._ending = threading.Event()
         self.refusals: list[str] = []
@@ -89,28 +91,30 @@ class Client:
 
     def _send_from_thread(self) -> None:
         while not self._ending.wait(_LOOK_SECS):
-            try:
+            with contextlib.suppress(NodeError):  # it stays in the outbox, and the next look sends it again
                 self.send_due()
-            except NodeRefused as error:
-                self.refusals.append(str(error))
-            except NodeError:
-                continue  # it stays in the outbox, and the next look sends it again
 
     def start_work(self, proof_type: ProofType, size: int) -> Work:
         """Begin a piece of work on ``size`` bytes, under a challenge with time and budget enough for it.
 
         Raises :class:`pouw.errors.NodeError` where no node hands out a challenge.
         """
+        if not self._has_challenge(proof_type, size):
+            self._oldest_at = -self._batch_secs  # what was done under the old one has to arrive before its end
+            if self._sender is None:
+                self.flush()
         with self._lock:
             running = self._challenges.get(proof_type)
             if running is None or not running.fits(size, self._clock()):
-                self._oldest_at = -self._batch_secs  # what was done under the old one has to arrive before its end
-                if self._sender is None:
-                    self.flush()
                 running = _Running(self._nodes.challenge(proof_type.json_name))
                 self._challenges[proof_type] = running
             running.spend(size)
             return Work(running.challenge, proof_type, self._clock() + running.challenge.clock_offset)
+
+    def _has_challenge(self, proof_type: ProofType, size: int) -> bool:
+        with self._lock:
+            running = self._challenges.get(proof_type)
+            return running is not None and running.fits(size, self._clock())
 
     def finish_work(
         self,
@@ -161,14 +165,22 @@ class Client:
         in the outbox and the next call goes on with the same bytes.
         """
         with self._sending:
+            if self._flushing:
+                return  # called by on_verdict: the flush that called it goes on after it
+            self._flushing = True
             self._oldest_at = None
+            refusals = len(self.refusals)
             try:
                 self._send_sealed()
                 while self._outbox.seal(self._batch_receipts) is not None:
                     self._send_sealed()
-            except NodeError:
+            except BaseException:
                 self._oldest_at = -self._batch_secs  # due at once, as soon as a node is back
                 raise
+            finally:
+                self._flushing = False
+            if len(self.refusals) > refusals and self._sender is None:
+                raise NodeRefused(self.refusals[refusals])
 
     def _send_sealed(self) -> None:
         for sealed in self._outbox.unanswered():
@@ -176,7 +188,8 @@ class Client:
                 verdict = self._nodes.submit(sealed.body)
             except NodeRefused as error:
                 self._outbox.refused(sealed, str(error))
-                raise
+                self.refusals.append(str(error))
+                continue
             self._on_verdict(verdict)
             self._outbox.answered(sealed)
 

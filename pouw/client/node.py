@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from pouw.client.signing import sign_request
-from pouw.client.verdicts import verify_answer
+from pouw.client.verdicts import verify_answer, whole
 from pouw.errors import NodeError, NodeRefused, TokenError, VerdictError
 from pouw.protocol.dids import did_from_key
 from pouw.protocol.tokens import decode_wire
@@ -30,6 +30,7 @@ _BASE_PATH = "/api/v1/pouw"
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
 _OK = 200
+_PROBLEM = "urn:pouw:problem:"
 _FIRST_DELAY_SECS = 1.0
 _LONGEST_DELAY_SECS = 60.0
 _FAILURES_BEFORE_ROTATION = 2
@@ -95,8 +96,8 @@ class Nodes:
 
         def read(answer: Any) -> Challenge:
             try:
-                challenge = Challenge(decode_wire(answer["token"]), answer["server_time"] - self._clock())
-            except (KeyError, TypeError, TokenError) as error:
+                challenge = Challenge(decode_wire(answer["token"]), whole(answer["server_time"]) - self._clock())
+            except (KeyError, TypeError, ValueError, TokenError) as error:
                 raise NodeError(f"The node's challenge cannot be used: {error}") from error
             self._check_node(challenge.token.node_id)
             return challenge
@@ -167,8 +168,10 @@ class Nodes:
             raise NodeError(f"{url} cannot be reached: {error}") from error
         if response.status == _OK:
             return read(_decode(response.data))
-        explained = f"{url} answered {response.status}: {_explain(response)}"
-        if response.status not in _RETRIED:
+        kind, text = _explain(response)
+        explained = f"{url} answered {response.status}: {text}"
+        # Only a node's own word is final: a proxy may answer anything while its node is away.
+        if kind.startswith(_PROBLEM) and response.status not in _RETRIED:
             raise NodeRefused(explained)
         raise _NotNow(explained, _retry_after(response))
 
@@ -188,12 +191,13 @@ def _decode(data: bytes) -> Any:
         raise NodeError("The node's answer is not JSON.") from error
 
 
-def _explain(response: urllib3.BaseHTTPResponse) -> str:
+def _explain(response: urllib3.BaseHTTPResponse) -> tuple[str, str]:
+    """Return the type of the problem document in a response, or nothing, and what it says to a person."""
     try:
         problem = json.loads(response.data)
-        return f"{problem['title']} {problem.get('detail', '')}".strip()
+        return str(problem["type"]), f"{problem['title']} {problem.get('detail', '')}".strip()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return response.reason or ""
+        return "", response.reason or ""
 
 
 def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import secrets
 import sqlite3
 import threading
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pouw.client.receipts import encode_items
+from pouw.errors import OutboxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +25,8 @@ _BATCH_NONCE_BYTES = 16
 _BUSY_SECS = 30
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS receipt (id INTEGER PRIMARY KEY, item TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS batch (id INTEGER PRIMARY KEY, body BLOB NOT NULL, problem TEXT);
+CREATE TABLE IF NOT EXISTS owner (did TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS batch (id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL, problem TEXT);
 """
 
 
@@ -34,16 +38,38 @@ class Sealed:
     body: bytes
 
 
+def _take(path: str) -> int:
+    """Lock a file for this process; the lock goes with the process."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OutboxError(f"The outbox {path.removesuffix('.lock')} is in use by another process") from None
+    return descriptor
+
+
 class Outbox:
-    """A queue of signed receipts, and of the batches that they were sealed into."""
+    """A queue of signed receipts, and of the batches that they were sealed into.
+
+    One process at a time, and one DID for ever: :class:`pouw.errors.OutboxError` says which does not hold.
+    """
 
     def __init__(self, path: Path | str, did: str) -> None:
         self._did = did
         self._lock = threading.Lock()
+        self._file = _take(f"{path}.lock")
         self._db = sqlite3.connect(path, timeout=_BUSY_SECS, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
+        with self._transaction() as db:
+            owner = db.execute("SELECT did FROM owner").fetchone()
+            if owner is None:
+                db.execute("INSERT INTO owner (did) VALUES (?)", (did,))
+        if owner is not None and owner[0] != did:
+            self.close()
+            raise OutboxError(f"The outbox {path} belongs to {owner[0]}; choose another file")
 
     def add(self, receipt: SignedReceipt) -> int:
         """Keep a signed receipt; return how many are waiting to be sealed."""
@@ -88,6 +114,7 @@ class Outbox:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+        os.close(self._file)
 
     @staticmethod
     def _count(db: sqlite3.Connection) -> int:

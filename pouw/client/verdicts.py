@@ -10,6 +10,7 @@ from nacl.signing import VerifyKey
 
 from pouw.errors import VerdictError
 from pouw.protocol.reasons import Detail
+from pouw.protocol.types import MAX_INTEGER
 from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
 
 
@@ -22,16 +23,23 @@ def read_answer(answer: Any) -> tuple[Verdict, bytes]:
             node_id=bytes.fromhex(signed["node_id"]),
             accepted=tuple(bytes.fromhex(nonce) for nonce in answer["accepted"]),
             rejected=tuple(_rejection(item) for item in answer["rejected"]),
-            server_time=int(answer["server_time"]),
+            server_time=whole(answer["server_time"]),
         )
         return verdict, bytes.fromhex(signed["signature"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VerdictError(f"This is not an answer to a batch: {error!r}") from error
 
 
+def whole(value: object) -> int:
+    """Return a JSON integer from 0 to 2^63 - 1; raise ValueError for anything else."""
+    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
+        raise ValueError(value)
+    return value
+
+
 def _rejection(item: Any) -> Rejection:
     rejection = Rejection(
-        int(item["index"]),
+        whole(item["index"]),
         None if item["receipt_nonce"] is None else bytes.fromhex(item["receipt_nonce"]),
         Detail(item["detail"]),
     )

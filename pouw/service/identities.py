@@ -53,12 +53,21 @@ class Identities:
         return store.rotate(self._pool, did, public_key, actor)
 
     def retire(self, did: str, actor: str) -> bool:
-        """Take a DID's live key away; False where it has none."""
+        """Take a DID's live key away; False where it has none.
+
+        Raises :class:`DidError` for a did:key, whose key nobody can take away.
+        """
+        if is_did(did) and is_did_key(did):
+            raise DidError("A did:key keeps its key for ever; block the DID instead.")
         return is_did(did) and store.retire(self._pool, did, actor)
 
     def page(self, after: str, limit: int) -> list[IdentityRow]:
         """Return up to ``limit`` identities after the cursor ``after``, retired keys included."""
-        return store.page(self._pool, after, limit)
+        did, _, key = after.rpartition(" ")
+        try:
+            return store.page(self._pool, did, bytes.fromhex(key), limit)
+        except ValueError:
+            return store.page(self._pool, after, b"", limit)
 
 
 def cursor_of(row: IdentityRow) -> str:

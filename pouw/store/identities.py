@@ -71,16 +71,15 @@ def retire(pool: Pool, did: str, actor: str) -> bool:
     return True
 
 
-def page(pool: Pool, after: str, limit: int) -> list[IdentityRow]:
-    """Return up to ``limit`` identities whose DID comes after ``after``, retired keys included."""
+def page(pool: Pool, did: str, public_key: bytes, limit: int) -> list[IdentityRow]:
+    """Return up to ``limit`` identities after this one in the order of DID and key, retired keys included."""
     with session(pool) as connection:
         rows = connection.execute(
             """
             SELECT did, public_key, created_at, retired_at FROM identities
-            WHERE (did || ' ' || encode(public_key, 'hex')) > %s
-            ORDER BY did || ' ' || encode(public_key, 'hex') LIMIT %s
+            WHERE (did, public_key) > (%s, %b) ORDER BY did, public_key LIMIT %s
             """,
-            (after, limit),
+            (did, public_key, limit),
         ).fetchall()
     return [IdentityRow(*row) for row in rows]
 

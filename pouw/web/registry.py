@@ -98,11 +98,11 @@ def blueprint(identities: Identities, signatures: Signatures, settings: Settings
 
     @blp.route("/identities/<did>/retire")
     class RetireView(MethodView):
-        @blp.doc(responses={"204": {"description": "Retired."}} | problems(400, 401, 403, 404, 429, 503))
+        @blp.doc(responses={"204": {"description": "Retired."}} | problems(400, 401, 403, 404, 422, 429, 503))
         def post(self, did: str) -> Response:
             """Take a DID's live key away (operators)."""
             signer = signatures.require_operator()
-            if not identities.retire(did, signer.did):
+            if not _checked(lambda: identities.retire(did, signer.did)):
                 raise _not_found(did)
             return Response(status=204)
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from flask import request
 from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolver, InvalidSignature, algorithms
 
+from pouw.errors import StoreError
 from pouw.protocol.dids import is_did
 from pouw.web.problems import Problem
 
@@ -104,6 +105,8 @@ class Signatures:
                 body=body or None,
             )
         except (InvalidSignature, ValueError) as error:
+            if isinstance(error.__cause__, StoreError):
+                raise error.__cause__ from None  # the key could not be looked up: nobody's fault
             raise _unauthorised(f"The request's signature does not hold: {_plain(error)}.") from None
         covered = set(result.covered_components)
         if not any(target <= covered for target in _TARGETS):

@@ -22,7 +22,7 @@ from nacl.signing import SigningKey
 from pouw.client.client import Client
 from pouw.client.node import Nodes
 from pouw.client.outbox import Outbox
-from pouw.errors import NodeError, NodeRefused
+from pouw.errors import NodeError, NodeRefused, OutboxError
 from pouw.protocol.types import ProofType
 from tests.support import Http, Identity, Node, free_port, wait_for
 
@@ -324,6 +324,32 @@ def test_a_batch_that_is_refused_for_good_is_set_aside(shared_node: Node, tmp_pa
     assert outbox.unanswered() == []
     assert outbox.waiting() == 0
     outbox.close()
+    nodes.close()
+
+
+def test_an_outbox_is_for_one_process_and_one_did(tmp_path: Path) -> None:
+    first = Outbox(tmp_path / "outbox", "did:zhtp:a")
+    with pytest.raises(OutboxError, match="in use"):
+        Outbox(tmp_path / "outbox", "did:zhtp:a")
+    first.close()
+    with pytest.raises(OutboxError, match="belongs to did:zhtp:a"):
+        Outbox(tmp_path / "outbox", "did:zhtp:b")
+    Outbox(tmp_path / "outbox", "did:zhtp:a").close()
+
+
+def test_a_verdict_callback_may_use_the_client(shared_node: Node, shared_url: str, tmp_path: Path) -> None:
+    nonces: list[bytes] = []
+    nodes = Nodes([shared_node.http.base])
+
+    def again(_verdict: Verdict) -> None:
+        if len(nonces) < 8:
+            nonces.extend(work(client, 1))
+
+    client = Client(nodes, SigningKey.generate(), tmp_path / "outbox", on_verdict=again, batch_receipts=2)
+    nonces.extend(work(client, 2))
+    client.flush()
+    assert stored(shared_url, client.did) == collections.Counter(nonces)
+    client.close()
     nodes.close()
 
 
