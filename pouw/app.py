@@ -13,21 +13,27 @@ from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from pouw import __version__, logs
+from pouw.service.access import Access
 from pouw.service.challenges import ChallengeLimits, Challenges
 from pouw.service.health import Health
 from pouw.service.history import History
 from pouw.service.identities import Identities
+from pouw.service.keyring import KeyRing
 from pouw.service.submissions import Submissions
 from pouw.store.pool import Pool, open_pool
 from pouw.verify import Verifier
+from pouw.web import access as access_views
 from pouw.web import health as health_views
 from pouw.web import hooks, mining, node, problems, reading, registry
+from pouw.web.intake import Intake
+from pouw.web.proxies import TrustedProxies
 from pouw.web.quotas import Quotas
 from pouw.web.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pouw.keys import Signer
     from pouw.settings import Settings
 
 BASE_PATH = "/api/v1/pouw"
@@ -58,10 +64,12 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     logs.configure(settings.log_level, as_json=settings.env == "production")
     pool = open_pool(settings.database_url.reveal(), size=settings.db_pool_size, timeout=settings.db_timeout_secs)
     verifier = Verifier(settings.verify_threads)
-    quotas = Quotas(settings)
+    access = Access(pool)
+    quotas = Quotas(settings, access)
+    ring = KeyRing(pool, _signers(settings), settings.node_key_file)
     challenges = Challenges(
         pool,
-        settings.node_key,
+        ring,
         ChallengeLimits(
             ttl=settings.challenge_ttl_secs,
             max_receipts=settings.challenge_max_receipts,
@@ -74,15 +82,18 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     submissions = Submissions(
         pool,
         verifier,
-        settings.node_key,
+        ring,
         clock=clock,
         spend_did_quota=quotas.spend_did,
         skew=settings.clock_skew_secs,
         identity_min_age=settings.identity_min_age_secs,
     )
     identities = Identities(pool)
-    signatures = Signatures(identities, settings.operator_dids)
-    health = Health(pool, _redis_ping(settings), timer=time.monotonic)
+    signatures = Signatures(identities, settings.operator_dids, settings.public_hosts, quotas.spend_did)
+    intake = Intake(
+        memory=settings.body_memory_bytes, submits=settings.max_submits, timeout=settings.request_timeout_secs
+    )
+    health = Health(pool, ring.check, _redis_ping(settings), timer=time.monotonic)
 
     app = Flask("pouw", static_folder=None)
     app.config.update(
@@ -93,21 +104,27 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         OPENAPI_JSON_PATH="openapi.json",
         API_SPEC_OPTIONS={"info": {"description": "A Proof-of-Useful-Work node. See docs/protocol.md."}},
     )
-    hooks.register(app)
+    hooks.register(app, settings.hsts_secs)
     quotas.register(app)
     api = _Api(app)
     problems.register(app)
     api.register_blueprint(health_views.blueprint(health))
     for blueprint in (
-        mining.blueprint(challenges, submissions, signatures, settings, clock=clock, spend_did_quota=quotas.spend_did),
+        mining.blueprint(challenges, submissions, signatures, intake, settings, clock=clock),
         reading.blueprint(History(pool), signatures),
-        registry.blueprint(identities, signatures, settings),
-        node.blueprint(challenges.node_keys, settings),
+        registry.blueprint(identities, signatures, intake, settings),
+        access_views.blueprint(access, quotas, signatures, intake),
+        node.blueprint(ring, settings),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE_PATH)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"validatorUrl": None}))
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask says
     app.extensions["pouw"] = Parts(pool, verifier)
     return app
+
+
+def _signers(settings: Settings) -> list[Signer]:
+    return [*settings.node_keys]
 
 
 def _redis_ping(settings: Settings) -> Callable[[], None] | None:

@@ -5,6 +5,7 @@
     PouwError
      ├── SettingsError          the environment is wrong; all faults at once
      ├── KeyMaterialError       a key file or key text is not a key
+     ├── NoSigningKey           no key of this node is active
      ├── ProtocolError          bytes that do not follow the protocol
      │    ├── DidError          not a DID that names an Ed25519 key
      │    ├── TokenError        a challenge token that is malformed or not the node's
@@ -15,6 +16,7 @@
      │    ├── BatchConflict     the batch nonce is taken by another content
      │    └── IdentityConflict  the DID is registered already, or had the key before
      ├── QuotaExceeded          a limit is spent
+     ├── AccessError            a block or a quota that cannot be set
      ├── MigrationError         the schema could not be moved
      ├── LocalServerError       an embedded server or a port is not to be had
      ├── OutboxError            the client's side: an outbox is in use, or another DID's
@@ -37,6 +39,10 @@ class SettingsError(PouwError):
 
 class KeyMaterialError(PouwError):
     """A key file or a key's text cannot be used."""
+
+
+class NoSigningKey(PouwError):
+    """No key that this node holds is active, so it cannot sign."""
 
 
 class ProtocolError(PouwError):
@@ -84,13 +90,17 @@ class IdentityConflict(StoreError):
 
 
 class QuotaExceeded(PouwError):
-    """A limit is spent. ``scope`` names it, ``retry_after`` is in seconds."""
+    """A limit is spent. ``scope`` names it, ``limit`` is requests a minute, ``retry_after`` seconds."""
 
-    def __init__(self, scope: str, limit: str, retry_after: int) -> None:
+    def __init__(self, scope: str, limit: int, retry_after: int) -> None:
         self.scope = scope
         self.limit = limit
         self.retry_after = retry_after
-        super().__init__(f"The quota per {scope} ({limit}) is spent.")
+        super().__init__(f"The quota per {scope} ({limit} a minute) is spent.")
+
+
+class AccessError(PouwError):
+    """A block or a quota that cannot be set as it was asked for."""
 
 
 class MigrationError(PouwError):

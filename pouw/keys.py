@@ -1,20 +1,56 @@
-"""The node's Ed25519 signing key as text and as a file."""
+"""The node's Ed25519 signing keys: as text, as files, and as what signs."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import os
+import re
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey
 
 from pouw.errors import KeyMaterialError
 
+_MAX_FILE_BYTES = 65_536
+_TOO_OPEN = 0o027  # a group may read a key, where the orchestrator hands it over so; nobody else may
 _SEED_BYTES = 32
 _SECRET_KEY_BYTES = 64  # libsodium's form: the seed and then the public key
+
+
+class Signer(Protocol):
+    """An Ed25519 key that signs, wherever it is kept."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The 32-byte public key."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature over a message."""
+
+
+class NodeKey:
+    """A signing key in this process's memory; its repr shows the public half only."""
+
+    __slots__ = ("_signing_key",)
+
+    def __init__(self, signing_key: SigningKey) -> None:
+        self._signing_key = signing_key
+
+    @property
+    def public_key(self) -> bytes:
+        """The 32-byte public key."""
+        return bytes(self._signing_key.verify_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature over a message (RFC 8032, section 5.1.6)."""
+        return self._signing_key.sign(message).signature
+
+    def __repr__(self) -> str:
+        return f"NodeKey({self.public_key.hex()})"
 
 
 def parse_secret_key(text: str) -> SigningKey:
@@ -37,20 +73,74 @@ def parse_secret_key(text: str) -> SigningKey:
     return key
 
 
+def parse_ring(text: str) -> tuple[NodeKey, ...]:
+    """Read one or several keys, separated by white space or commas, the oldest first.
+
+    Raises :class:`KeyMaterialError` where one of them is no key or stands twice.
+    """
+    keys = tuple(NodeKey(parse_secret_key(part)) for part in re.split(r"[\s,]+", text.strip()))
+    if len({key.public_key for key in keys}) < len(keys):
+        raise KeyMaterialError("a key stands twice")
+    return keys
+
+
+def read_ring(path: Path) -> tuple[NodeKey, ...]:
+    """Read the keys in a file that is closed to others.
+
+    Raises :class:`KeyMaterialError` where it cannot be read, is open to others, or holds something else.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & _TOO_OPEN:
+                raise KeyMaterialError(f"{path} is open to others (mode {mode & 0o777:03o}): chmod 600 it")
+            return parse_ring(file.read(_MAX_FILE_BYTES))
+    except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise KeyMaterialError(f"{path} cannot be read: {cause}") from None
+
+
+def append_new(path: Path) -> bytes:
+    """Make a new key at the end of the ring in ``path`` and return its public key.
+
+    The file is replaced as a whole, so that a node that reads it meanwhile sees the old ring or the new one. Raises
+    :class:`KeyMaterialError` where it cannot be read or written.
+    """
+    key = SigningKey.generate()
+    try:
+        old = path.read_text() if path.exists() else ""
+        if old:
+            read_ring(path)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+        with os.fdopen(descriptor, "w") as file:
+            if old:
+                owner = path.stat()
+                os.fchmod(descriptor, owner.st_mode & 0o777)
+                if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            file.write((old.rstrip() + "\n" if old.strip() else "") + format_secret_key(key) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except OSError as error:
+        raise KeyMaterialError(f"{path} cannot be read or written: {error.strerror}") from error
+    return bytes(key.verify_key)
+
+
 def format_secret_key(key: SigningKey) -> str:
     """Return base64 of the key's 32-byte seed."""
     return base64.b64encode(bytes(key)).decode()
 
 
 def load_or_create(path: Path) -> SigningKey:
-    """Read the signing key in ``path``, or make one there that only its owner can read.
+    """Read the signing key in ``path``, the first of a ring, or make one there that only its owner can read.
 
     Raises :class:`KeyMaterialError` where the file cannot be read, written or understood.
     """
     try:
         if not path.exists():
             write_new(path, format_secret_key(SigningKey.generate()) + "\n")  # another process may be faster
-        return parse_secret_key(path.read_text())
+        return parse_secret_key((path.read_text().split(maxsplit=1) or [""])[0])
     except (OSError, UnicodeDecodeError) as error:
         raise KeyMaterialError(f"{path} cannot be read or written: {error}") from error
     except KeyMaterialError as error:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+import struct
 import sys
+import tempfile
 import time
 from contextvars import ContextVar
 from typing import Any
@@ -33,6 +37,34 @@ class EventLogger:
         """Log a fault of the program with its traceback."""
         self._logger.error(event, extra={"fields": fields}, exc_info=error)
 
+
+class Seldom:
+    """Lets an event be logged once in ``seconds`` by all processes that were forked after this was made."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._file, name = tempfile.mkstemp()
+        os.unlink(name)  # noqa: PTH108 - it lives as long as a process that has it open
+
+    def due(self) -> bool:
+        """Whether the event is due; the next time is then ``seconds`` away."""
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False  # another process is about to log it
+        try:
+            now = time.monotonic()
+            last = os.pread(self._file, 8, 0)
+            if last and now - struct.unpack("d", last)[0] < self._seconds:
+                return False
+            os.pwrite(self._file, struct.pack("d", now), 0)
+            return True
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+limiter_away_line = Seldom(60.0)
+"""Made here, where the master imports it before it forks, so that all workers together log one line a minute."""
 
 log = EventLogger(logging.getLogger("pouw"))
 

@@ -33,6 +33,7 @@ RATE_LIMIT_DENIALS = Counter("pouw_rate_limit_denials", "Requests refused by a q
 RATE_LIMIT_BACKEND_ERRORS = Counter(
     "pouw_rate_limit_backend_errors", "Quota checks that Redis did not answer and local quotas took over."
 )
+OVERLOADS = Counter("pouw_overload_denials", "Requests refused at once for want of memory or of a slot.", ["what"])
 DB_ERRORS = Counter("pouw_db_errors", "Requests that failed for the database: unavailable or refused.", ["kind"])
 
 

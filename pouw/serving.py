@@ -26,12 +26,16 @@ wsgi_app = "pouw.serving:application()"
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 worker_class = "pouw.worker.Worker"
-worker_connections = 1_000
+worker_connections = _settings.worker_connections
 backlog = 2_048
 keepalive = 10  # also how long a client may take for its headers
 graceful_timeout = _settings.graceful_timeout_secs
 timeout = 60  # a heartbeat of the worker, not of a request
 forwarder_headers = ""  # no header of a peer's may change the path
+forwarded_allow_ips = ""  # pouw.web.proxies decides whom to believe
+secure_scheme_headers: dict[str, str] = {}
+certfile = _settings.tls_cert_file
+keyfile = _settings.tls_key_file
 limit_request_line = 4_094
 limit_request_fields = 64
 limit_request_field_size = 8_190
@@ -57,6 +61,16 @@ def application() -> Flask:
     from pouw.app import create_app  # noqa: PLC0415 - imports psycopg
 
     return create_app(_settings)
+
+
+def ssl_context(_config: Any, _default: Any) -> Any:
+    """Serve TLS in a worker with a certificate that may be renewed."""
+    from pouw.tls import RenewingContext  # noqa: PLC0415 - after gevent has patched
+
+    assert _settings.tls_cert_file is not None and _settings.tls_key_file is not None  # noqa: PT018, S101 - read with it
+    context = RenewingContext(_settings.tls_cert_file, _settings.tls_key_file)
+    gevent.spawn(context.watch)
+    return context
 
 
 def on_starting(_server: Any) -> None:

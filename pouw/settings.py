@@ -2,83 +2,51 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from pouw.errors import KeyMaterialError, SettingsError
-from pouw.keys import parse_secret_key
+from pouw.environment import Reader, Secret
+from pouw.errors import SettingsError
+from pouw.keys import NodeKey, parse_ring, read_ring
+from pouw.production import faults_in_production
 from pouw.protocol.dids import is_did
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from nacl.signing import SigningKey
-
-T = TypeVar("T")
-
-_MAX_SECRET_FILE_BYTES = 65_536
-
-
-class Secret:
-    """A text that is shown only by :meth:`reveal`."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the text itself."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-
-class NodeKey:
-    """The node's signing key; its repr shows the public half only."""
-
-    __slots__ = ("signing_key",)
-
-    def __init__(self, signing_key: SigningKey) -> None:
-        self.signing_key = signing_key
-
-    @property
-    def node_id(self) -> bytes:
-        """The 32-byte public key."""
-        return bytes(self.signing_key.verify_key)
-
-    def __repr__(self) -> str:
-        return f"NodeKey({self.node_id.hex()})"
-
+    from collections.abc import Mapping
+    from ipaddress import IPv4Network, IPv6Network
+    from pathlib import Path
 
 _KEEPALIVE_ROOM_SECS = 30
+_HOST = re.compile(r"(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that an operator can choose. Times are seconds, sizes are bytes."""
 
-    node_key: NodeKey
+    node_keys: tuple[NodeKey, ...]
+    node_key_file: Path | None
+    node_key_pkcs11: tuple[str, ...]
+    pkcs11_pin: Secret | None
     database_url: Secret
     redis_url: Secret | None
     env: Literal["development", "production"]
     log_level: Literal["debug", "info", "warning", "error"]
     host: str
     port: int
+    tls_cert_file: Path | None
+    tls_key_file: Path | None
+    hsts_secs: int
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    public_hosts: frozenset[str]
     metrics_host: str
     metrics_port: int
     workers: int
+    worker_connections: int
     rate_limit_ip: int
     rate_limit_did: int
     batch_size_max: int
@@ -92,6 +60,8 @@ class Settings:
     operator_dids: frozenset[str]
     request_timeout_secs: int
     body_max_bytes: int
+    body_memory_bytes: int
+    max_submits: int
     db_pool_size: int
     db_timeout_secs: int
     verify_threads: int
@@ -104,24 +74,29 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the settings; raise :class:`SettingsError` with every mistake at once."""
-        env = _Reader(os.environ if environ is None else environ)
+        env = Reader(os.environ if environ is None else environ)
         batch_size_max = env.integer("POUW_BATCH_SIZE_MAX", 100, 1, 10_000)
-        built = {
-            "node_key": env.parsed("POUW_NODE_SECRET_KEY", lambda text: NodeKey(parse_secret_key(text))),
+        built = _keys(env) | {
             "database_url": env.parsed("POUW_DATABASE_URL", _database_url),
             "redis_url": env.parsed("POUW_REDIS_URL", _redis_url, required=False),
             "env": env.choice("POUW_ENV", "development", ("development", "production")),
             "log_level": env.choice("POUW_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
             "host": env.text("POUW_HOST", "127.0.0.1"),
             "port": env.integer("POUW_PORT", 8080, 1, 65_535),
+            "tls_cert_file": env.path("POUW_TLS_CERT_FILE"),
+            "tls_key_file": env.path("POUW_TLS_KEY_FILE"),
+            "hsts_secs": env.integer("POUW_HSTS_SECS", 31_536_000, 0, 10**9),
+            "trusted_proxies": env.parsed("POUW_TRUSTED_PROXIES", _networks, required=False) or (),
+            "public_hosts": env.parsed("POUW_PUBLIC_HOSTS", _hosts, required=False) or frozenset(),
             "metrics_host": env.text("POUW_METRICS_HOST", "127.0.0.1"),
             "metrics_port": env.integer("POUW_METRICS_PORT", 9090, 1, 65_535),
             "workers": env.integer("POUW_WORKERS", os.cpu_count() or 1, 1, 1_024),
+            "worker_connections": env.integer("POUW_WORKER_CONNECTIONS", 1_000, 1, 100_000),
             "rate_limit_ip": env.integer("POUW_RATE_LIMIT_IP", 100, 1, 10**9),
             "rate_limit_did": env.integer("POUW_RATE_LIMIT_DID", 50, 1, 10**9),
             "batch_size_max": batch_size_max,
             "challenge_ttl_secs": env.integer("POUW_CHALLENGE_TTL_SECS", 300, 1, 86_400),
-            "challenge_max_receipts": env.integer("POUW_CHALLENGE_MAX_RECEIPTS", 10_000, 1, 10**9),
+            "challenge_max_receipts": env.integer("POUW_CHALLENGE_MAX_RECEIPTS", 10_000, 1, 2**31),
             "challenge_max_bytes": env.integer("POUW_CHALLENGE_MAX_BYTES", 2**40, 1, 2**53),
             "min_bytes_per_receipt": env.integer("POUW_MIN_BYTES_PER_RECEIPT", 1_024, 0, 2**53),
             "clock_skew_secs": env.integer("POUW_CLOCK_SKEW_SECS", 30, 0, 3_600),
@@ -131,66 +106,34 @@ class Settings:
             "request_timeout_secs": env.integer("POUW_REQUEST_TIMEOUT_SECS", 30, 1, 3_600),
             # The longest legal receipt has some 33,000 characters of JSON, every one of them escaped.
             "body_max_bytes": env.integer("POUW_BODY_MAX_BYTES", 65_536 + 40_960 * (batch_size_max or 0), 1_024, 2**31),
+            "body_memory_bytes": env.integer("POUW_BODY_MEMORY_BYTES", 2**26, 2**20, 2**40),
+            "max_submits": env.integer("POUW_MAX_SUBMITS", 128, 1, 100_000),
             "db_pool_size": env.integer("POUW_DB_POOL_SIZE", 8, 1, 1_000),
             "db_timeout_secs": env.integer("POUW_DB_TIMEOUT_SECS", 5, 1, 600),
             "verify_threads": env.integer("POUW_VERIFY_THREADS", os.cpu_count() or 1, 1, 256),
         }
+        if (built["tls_cert_file"] is None) != (built["tls_key_file"] is None):
+            env.faults.append("POUW_TLS_CERT_FILE and POUW_TLS_KEY_FILE are set together or not at all")
         if env.faults:
             raise SettingsError(env.faults)
-        return cls(**built)  # type: ignore[arg-type]  # no value is None where there is no fault
+        settings = cls(**built)  # type: ignore[arg-type]  # no value is None where there is no fault
+        if settings.env == "production":
+            faults = faults_in_production(settings, env.secret_files)
+            if faults:
+                raise SettingsError(faults)
+        return settings
 
 
-class _Reader:
-    """Reads one variable at a time and collects what is wrong instead of stopping."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self.faults: list[str] = []
-
-    def _get(self, name: str) -> str | None:
-        """Return the variable, or the content of the file that ``NAME_FILE`` names; empty counts as unset."""
-        value, path = self._environ.get(name) or None, self._environ.get(f"{name}_FILE") or None
-        if path is None:
-            return value
-        if value is not None:
-            self.faults.append(f"{name} and {name}_FILE are both set: set one of them")
-            return None
-        try:
-            with Path(path).open(encoding="utf-8") as file:
-                return file.read(_MAX_SECRET_FILE_BYTES).strip()
-        except (OSError, UnicodeDecodeError) as error:
-            cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            self.faults.append(f"{name}_FILE: {path} cannot be read: {cause}")
-            return None
-
-    def parsed(self, name: str, parse: Callable[[str], T], *, required: bool = True) -> T | None:
-        before = len(self.faults)
-        value = self._get(name)
-        if value is None:
-            if required and len(self.faults) == before:
-                self.faults.append(f"{name} is not set (nor {name}_FILE)")
-            return None
-        try:
-            return parse(value)
-        except (KeyMaterialError, ValueError) as error:
-            self.faults.append(f"{name}: {error}")
-            return None
-
-    def text(self, name: str, default: str) -> str:
-        return self._environ.get(name) or default
-
-    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
-        value = self.text(name, default).lower()
-        if value not in allowed:
-            self.faults.append(f"{name}: expected one of {', '.join(allowed)}, got {value[:40]!r}")
-        return value
-
-    def integer(self, name: str, default: int, low: int, high: int) -> int | None:
-        value = self.text(name, str(default))
-        if not re.fullmatch(r"[0-9]{1,18}", value, re.ASCII) or not low <= int(value) <= high:
-            self.faults.append(f"{name}: expected a whole number from {low} to {high}, got {value[:40]!r}")
-            return None
-        return int(value)
+def _keys(env: Reader) -> dict[str, object]:
+    """Read the node's key ring: text, a file that may grow while the node runs, or the URIs of PKCS#11 keys."""
+    uris = tuple(env.text("POUW_NODE_KEY_PKCS11", "").split())
+    file = env.secret_file("POUW_NODE_SECRET_KEY")
+    if file is not None:
+        keys = env.checked("POUW_NODE_SECRET_KEY_FILE", lambda: read_ring(file))
+    else:
+        keys = env.parsed("POUW_NODE_SECRET_KEY", parse_ring, required=not uris)
+    pin = env.parsed("POUW_PKCS11_PIN", Secret, required=bool(uris))
+    return {"node_keys": keys or (), "node_key_file": file, "node_key_pkcs11": uris, "pkcs11_pin": pin}
 
 
 def _dids(text: str) -> frozenset[str]:
@@ -199,6 +142,21 @@ def _dids(text: str) -> frozenset[str]:
     if wrong:
         raise ValueError(f"expected DIDs separated by commas, got {wrong[0][:60]!r}")
     return dids
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"expected networks such as 10.0.0.0/8, separated by commas: {error}") from None
+
+
+def _hosts(text: str) -> frozenset[str]:
+    hosts = frozenset(host.strip().lower() for host in text.split(",") if host.strip())
+    wrong = sorted(host for host in hosts if not _HOST.match(host))
+    if wrong:
+        raise ValueError(f"expected hosts such as node.example or node.example:8443, got {wrong[0][:60]!r}")
+    return hosts
 
 
 def _database_url(text: str) -> Secret:
@@ -215,7 +173,7 @@ def _redis_url(text: str) -> Secret:
 
 def read_database_url(environ: Mapping[str, str]) -> Secret:
     """Read POUW_DATABASE_URL alone, for commands that need no more; raise :class:`SettingsError` without it."""
-    env = _Reader(environ)
+    env = Reader(environ)
     url = env.parsed("POUW_DATABASE_URL", _database_url)
     if url is None:
         raise SettingsError(env.faults)

@@ -7,6 +7,7 @@ import ssl
 import uuid
 from typing import Any
 
+import gevent
 from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
@@ -31,6 +32,18 @@ _ANSWERS: tuple[tuple[type[Exception], tuple[int, str, str]], ...] = (
 
 class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
     """Answers requests that never reach the application: those that are not HTTP, or have too much of it."""
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Shake hands within the time that headers have, and then serve the connection."""
+        if isinstance(client, ssl.SSLSocket):
+            try:
+                with gevent.Timeout(self.cfg.keepalive):
+                    client.do_handshake()
+            except (gevent.Timeout, OSError) as error:  # an SSLError is an OSError
+                self.log.debug("The handshake failed: %s", type(error).__name__)
+                client.close()
+                return
+        super().handle(listener, client, addr)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:  # noqa: ARG002 - its signature
         """Answer and log a request that could not be handled; the connection is closed after it."""

@@ -15,6 +15,7 @@ from typing import Any
 from nacl.signing import SigningKey
 
 from pouw.client.receipts import receipt_to_json, sign
+from pouw.keys import NodeKey
 from pouw.protocol.canonical import encode_receipt, encode_token
 from pouw.protocol.dids import did_from_key
 from pouw.protocol.reasons import Detail
@@ -173,7 +174,7 @@ def _token() -> dict[str, Any]:
             expires_at=1_700_000_300,
             policy=Policy(100, 2**40, 1024, (ProofType.HASH, ProofType.MERKLE)),
         ),
-        NODE,
+        NodeKey(NODE).sign,
     )
     return {"json": token_to_json(token), "canonical": encode_token(token).hex(), "wire": encode_wire(token)}
 

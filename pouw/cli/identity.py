@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from typing import TYPE_CHECKING
 
 import click
 
+from pouw.cli.operators import actor, open_database
 from pouw.errors import DidError
 from pouw.service.identities import Identities, cursor_of
-from pouw.settings import read_database_url
-from pouw.store.pool import open_pool
 
 if TYPE_CHECKING:
     from pouw.store.identities import IdentityRow
 
-_TIMEOUT_SECS = 10
 _PAGE = 200
 
 
@@ -24,9 +20,7 @@ _PAGE = 200
 @click.pass_context
 def command(context: click.Context) -> None:
     """Add, list, rotate and retire the keys of DIDs that do not carry their own. Reads POUW_DATABASE_URL."""
-    pool = open_pool(read_database_url(os.environ).reveal(), size=1, timeout=_TIMEOUT_SECS)
-    context.call_on_close(pool.close)
-    context.obj = Identities(pool)
+    context.obj = Identities(open_database())
 
 
 @command.command("add")
@@ -35,7 +29,7 @@ def command(context: click.Context) -> None:
 @click.pass_obj
 def add(identities: Identities, did: str, public_key: str) -> None:
     """Register DID with PUBLIC_KEY (hex)."""
-    _show(identities.add(did, _key(public_key), _actor()))
+    _show(identities.add(did, _key(public_key), actor()))
 
 
 @command.command("rotate")
@@ -44,7 +38,7 @@ def add(identities: Identities, did: str, public_key: str) -> None:
 @click.pass_obj
 def rotate(identities: Identities, did: str, public_key: str) -> None:
     """Give DID the new PUBLIC_KEY (hex) and retire the old one."""
-    row = identities.rotate(did, _key(public_key), _actor())
+    row = identities.rotate(did, _key(public_key), actor())
     if row is None:
         raise DidError(f"{did} has no live key here.")
     _show(row)
@@ -55,7 +49,7 @@ def rotate(identities: Identities, did: str, public_key: str) -> None:
 @click.pass_obj
 def retire(identities: Identities, did: str) -> None:
     """Take DID's live key away."""
-    if not identities.retire(did, _actor()):
+    if not identities.retire(did, actor()):
         raise DidError(f"{did} has no live key here.")
     click.echo(f"{did} is retired.")
 
@@ -76,10 +70,6 @@ def _key(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise DidError("A public key is written as 64 hex digits.") from None
-
-
-def _actor() -> str:
-    return f"cli:{getpass.getuser()}"
 
 
 def _show(row: IdentityRow) -> None:

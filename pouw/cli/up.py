@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import sysconfig
 import time
 import urllib.error
@@ -74,7 +75,7 @@ def command(host: str, port: int, metrics_port: int, data_dir: Path | None, work
 def _check_settings(environ: dict[str, str], *, own_postgres: bool) -> None:
     """Find the mistakes in the environment before anything is started; what `up` fills in later stands in."""
     filled = {"POUW_DATABASE_URL": "postgresql:///pouw"} if own_postgres else {}
-    if not _given("POUW_NODE_SECRET_KEY"):
+    if not _key_given():
         filled["POUW_NODE_SECRET_KEY"] = format_secret_key(SigningKey(bytes(32)))
     Settings.from_env(environ | filled)
 
@@ -84,8 +85,9 @@ def _run(servers: LocalServers, directory: Path, environ: dict[str, str]) -> Non
         environ["POUW_DATABASE_URL"] = servers.postgres.url()
     if servers.valkey is not None:
         environ["POUW_REDIS_URL"] = servers.valkey.url
-    if not _given("POUW_NODE_SECRET_KEY"):
-        environ["POUW_NODE_SECRET_KEY"] = format_secret_key(load_or_create(directory / "node.key"))
+    if not _key_given():
+        load_or_create(directory / "node.key")
+        environ["POUW_NODE_SECRET_KEY_FILE"] = str(directory / "node.key")
     settings = Settings.from_env(environ)
     migrations.run(settings.database_url.reveal(), "up")
     node = _start_node(environ)
@@ -113,7 +115,12 @@ def _start_node(environ: dict[str, str]) -> subprocess.Popen[bytes]:
 def _wait_until_ready(node: subprocess.Popen[bytes], settings: Settings) -> None:
     url = f"{_base_url(settings)}/health/ready"
     deadline = time.monotonic() + _READY_SECS
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
+    itself = ssl.create_default_context()
+    itself.check_hostname = False  # it asks its own child, whatever names the certificate has
+    itself.verify_mode = ssl.CERT_NONE
+    direct = urllib.request.build_opener(  # never through a proxy
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=itself)
+    )
     while time.monotonic() < deadline:
         if node.poll() is not None:
             raise LocalServerError("The node did not start; its log above says why")
@@ -127,7 +134,8 @@ def _wait_until_ready(node: subprocess.Popen[bytes], settings: Settings) -> None
 
 def _base_url(settings: Settings) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - reads it
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    scheme = "http" if settings.tls_cert_file is None else "https"
+    return f"{scheme}://[{host}]:{settings.port}" if ":" in host else f"{scheme}://{host}:{settings.port}"
 
 
 def _banner(settings: Settings, directory: Path) -> str:
@@ -141,7 +149,7 @@ The node is up. Ctrl-C stops it.
   description  {base}/openapi.json, to browse at {base}/docs/
   health       {base}/health
   metrics      http://{settings.metrics_host}:{settings.metrics_port}/metrics
-  node key     {settings.node_key.node_id.hex()}
+  node key     {settings.node_keys[-1].public_key.hex() if settings.node_keys else "in a PKCS#11 token"}
   data         {directory}
 
 Next, in another terminal:
@@ -149,6 +157,10 @@ Next, in another terminal:
   curl '{base}/api/v1/pouw/challenge?cap=hash'
   {shown} work --url {base} --key client.key README.md
 """
+
+
+def _key_given() -> bool:
+    return _given("POUW_NODE_SECRET_KEY") or _given("POUW_NODE_KEY_PKCS11")
 
 
 def _given(name: str) -> bool:

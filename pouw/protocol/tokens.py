@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import VerifyKey
 
 from pouw.errors import TokenError
 from pouw.protocol.canonical import encode_token
@@ -25,12 +25,12 @@ from pouw.protocol.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable, Container
 
 
-def sign_token(token: ChallengeToken, key: SigningKey) -> ChallengeToken:
-    """Return the token with the node's signature over its canonical bytes."""
-    return dataclasses.replace(token, node_signature=key.sign(encode_token(token)).signature)
+def sign_token(token: ChallengeToken, sign: Callable[[bytes], bytes]) -> ChallengeToken:
+    """Return the token with the signature over its canonical bytes that ``sign`` makes."""
+    return dataclasses.replace(token, node_signature=sign(encode_token(token)))
 
 
 def verify_token(token: ChallengeToken) -> None:

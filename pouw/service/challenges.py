@@ -9,12 +9,11 @@ from pouw import metrics
 from pouw.protocol.tokens import sign_token
 from pouw.protocol.types import ChallengeToken, Policy, ProofType
 from pouw.store import challenges as store
-from pouw.store import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pouw.settings import NodeKey
+    from pouw.service.keyring import KeyRing
     from pouw.store.pool import Pool
 
 _NONCE_SIZE = 32
@@ -37,18 +36,17 @@ class Challenges:
     def __init__(
         self,
         pool: Pool,
-        node_key: NodeKey,
+        ring: KeyRing,
         limits: ChallengeLimits,
         *,
         clock: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
         self._pool = pool
-        self._node_key = node_key
+        self._ring = ring
         self._limits = limits
         self._clock = clock
         self._random = random
-        self._key_remembered = False
 
     def issue(
         self,
@@ -62,6 +60,7 @@ class Challenges:
         No proof type means all of them. A challenge bound to a DID takes that DID's receipts only.
         """
         limits = self._limits
+        signer = self._ring.current()
         now = int(self._clock())
         policy = Policy(
             max_receipts=min(max_receipts or limits.max_receipts, limits.max_receipts),
@@ -70,21 +69,13 @@ class Challenges:
             allowed_proof_types=tuple(sorted(set(proof_types or ProofType))),
         )
         token = ChallengeToken(
-            node_id=self._node_key.node_id,
+            node_id=signer.public_key,
             task_id=self._random(_TASK_ID_SIZE),
             challenge_nonce=self._random(_NONCE_SIZE),
             issued_at=now,
             expires_at=now + limits.ttl,
             policy=policy,
         )
-        if not self._key_remembered:
-            keys.remember(self._pool, self._node_key.node_id)
-            self._key_remembered = True
         store.insert(self._pool, token, bound_did)
         metrics.CHALLENGES_ISSUED.inc()
-        return sign_token(token, self._node_key.signing_key)
-
-    def node_keys(self) -> list[keys.NodeKeyRow]:
-        """Return every key that the network's nodes signed with, this node's among them."""
-        keys.remember(self._pool, self._node_key.node_id)
-        return keys.all_keys(self._pool)
+        return sign_token(token, signer.sign)

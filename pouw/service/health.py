@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pouw.errors import StoreError
+from pouw.errors import NoSigningKey, StoreError
 from pouw.store.pool import ping
 
 if TYPE_CHECKING:
@@ -56,10 +56,18 @@ class Report:
 
 
 class Health:
-    """Asks PostgreSQL and Redis how they are."""
+    """Asks PostgreSQL, the key ring and Redis how they are."""
 
-    def __init__(self, pool: Pool, ping_redis: Callable[[], None] | None, *, timer: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        check_keys: Callable[[], None],
+        ping_redis: Callable[[], None] | None,
+        *,
+        timer: Callable[[], float],
+    ) -> None:
         self._pool = pool
+        self._check_keys = check_keys
         self._ping_redis = ping_redis
         self._timer = timer
         self._lock = threading.Lock()
@@ -76,6 +84,8 @@ class Health:
 
     def _ask_all(self) -> Report:
         parts = [self._ask("database", lambda: ping(self._pool, _TIMEOUT_SECS), vital=True)]
+        if parts[0].fault is None:  # their states are in the database
+            parts.append(self._ask("keys", self._check_keys, vital=True))
         if self._ping_redis is not None:
             parts.append(self._ask("redis", self._ping_redis, vital=False))
         return Report(tuple(parts))
@@ -85,6 +95,6 @@ class Health:
         try:
             question()
             fault = None
-        except (StoreError, OSError) as error:
+        except (NoSigningKey, StoreError, OSError) as error:
             fault = str(error) or type(error).__name__
         return Part(name, fault, self._timer() - start, vital)

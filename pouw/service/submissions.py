@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pouw._fastverify import SignedReceipt
     from pouw.service.checks import Client
-    from pouw.settings import NodeKey
+    from pouw.service.keyring import KeyRing
     from pouw.store.challenges import Challenge
     from pouw.store.pool import Pool
     from pouw.store.submissions import Known
@@ -49,7 +49,7 @@ class Submissions:
         self,
         pool: Pool,
         verifier: Verifier,
-        node_key: NodeKey,
+        ring: KeyRing,
         *,
         clock: Callable[[], float],
         spend_did_quota: Callable[[str], None],
@@ -58,7 +58,7 @@ class Submissions:
     ) -> None:
         self._pool = pool
         self._verifier = verifier
-        self._node_key = node_key
+        self._ring = ring
         self._clock = clock
         self._spend_did_quota = spend_did_quota
         self._skew = skew
@@ -111,19 +111,20 @@ class Submissions:
         proven: bool,
         render: Callable[[Verdict, bytes], bytes],
     ) -> Answer:
+        signer = self._ring.current()
+
         def decide(taken: set[bytes], used: dict[bytes, Used]) -> Outcome:
             refused = spend(claims, taken, used, known.challenges)
             rejected = _rejections(receipts, failures, refused)
             credited = [claim for index, claim in claims.items() if index not in refused]
             verdict = Verdict(
                 batch_digest=key.digest,
-                node_id=self._node_key.node_id,
+                node_id=signer.public_key,
                 accepted=tuple(claim.receipt_nonce for claim in credited),
                 rejected=tuple(rejected),
                 server_time=int(self._clock()),
             )
-            signature = self._node_key.signing_key.sign(signed_bytes(verdict)).signature
-            return Outcome(credited, rejected, render(verdict, signature))
+            return Outcome(credited, rejected, render(verdict, signer.sign(signed_bytes(verdict))))
 
         with metrics.stage("commit"):
             answer, outcome = store.settle(

@@ -18,6 +18,9 @@ from pouw.web.wire import JSON, PROTOBUF
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pouw.web.intake import Intake
+
+_SMALL_BODY_BYTES = 4_096
 _MOST_FAULTS = 20
 _SCHEMA = schemas.BatchSchema()
 
@@ -49,6 +52,20 @@ def load_batch(body: bytes, content_type: str, max_receipts: int) -> Batch:
         raise BodyError("too-many-receipts", f"A batch holds at most {max_receipts} receipts.", "/receipts")
     loaded = load(_SCHEMA, value, status=422, kind="bad-envelope", title="The batch's envelope is not as it should be.")
     return Batch(loaded["client_did"], loaded["batch_nonce"], hashlib.sha256(body).digest(), loaded["receipts"])
+
+
+def read_small(intake: Intake, schema: Schema) -> tuple[bytes, Any]:
+    """Read a small JSON body that is no batch; return its bytes and what the schema makes of it."""
+    with intake.body((JSON,), _SMALL_BODY_BYTES) as (body, _content_type):
+        value = json_body.load(body, 1)
+    title = "A member of the body is not as it should be."
+    return body, load(schema, value, status=422, kind="bad-member", title=title)
+
+
+def load_query(schema: Schema, query: dict[str, Any]) -> Any:
+    """Load a request's query; raise a :class:`Problem` that names every fault by its parameter."""
+    title = "A parameter is not as it should be."
+    return load(schema, query, status=400, kind="bad-parameter", title=title)
 
 
 def load(schema: Schema, value: Any, *, status: int, kind: str, title: str) -> Any:

@@ -29,6 +29,14 @@ _RECEIPT = {
     "challenge_nonce": "404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f",
 }
 
+_BLOCK = {
+    "subject": "203.0.113.0/24",
+    "reason": "Floods the node.",
+    "by": "cli:root",
+    "since": 1700000000,
+    "expires_at": None,
+}
+
 EXAMPLES: dict[str, Any] = {
     "BatchSchema": {
         "version": 1,
@@ -57,7 +65,7 @@ EXAMPLES: dict[str, Any] = {
         "node_id": _NODE,
         "version": "0.1.0",
         "protocol": 1,
-        "keys": [{"public_key": _NODE, "valid_from": 1700000000, "valid_until": None}],
+        "keys": [{"public_key": _NODE, "state": "active", "valid_from": 1700000000, "valid_until": None}],
         "limits": {"batch_size_max": 100},
     },
     "HealthSchema": {"status": "ok", "ready": True},
@@ -70,5 +78,19 @@ EXAMPLES: dict[str, Any] = {
         "detail": "Missing data for required field.",
         "errors": [{"path": "/client_did", "message": "Missing data for required field."}],
     },
+    "QuotaSchema": {
+        "limits": [{"scope": "IP", "limit": 100, "remaining": 97, "reset_secs": 12, "window_secs": 60}],
+        "local": False,
+    },
+    "SubjectBodySchema": {"subject": "203.0.113.0/24"},
+    "BlockBodySchema": {"subject": "203.0.113.0/24", "reason": "Floods the node.", "expires_at": None},
+    "OverrideBodySchema": {
+        "subject": _DID,
+        "per_minute": 500,
+        "reason": "A partner's gateway.",
+        "expires_at": 4102444800,
+    },
+    "BlockListSchema": {"items": [_BLOCK]},
+    "OverrideListSchema": {"items": [_BLOCK | {"per_minute": 500, "expires_at": 4102444800}]},
 }
 """Keyed by the name of the schema."""

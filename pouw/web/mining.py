@@ -13,7 +13,6 @@ from pouw import metrics
 from pouw.web import schemas
 from pouw.web.bodies import DECODERS, load_batch
 from pouw.web.describe import answers, content
-from pouw.web.hooks import read_body
 from pouw.web.problems import Problem
 from pouw.web.wire import CHALLENGE_ENCODERS, JSON, VERDICT_ENCODERS
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pouw.service.challenges import Challenges
     from pouw.service.submissions import Submissions
     from pouw.settings import Settings
+    from pouw.web.intake import Intake
     from pouw.web.signatures import Signatures
 
 
@@ -30,15 +30,14 @@ def blueprint(
     challenges: Challenges,
     submissions: Submissions,
     signatures: Signatures,
+    intake: Intake,
     settings: Settings,
     *,
     clock: Callable[[], float],
-    spend_did_quota: Callable[[str], None],
 ) -> Blueprint:
     """Build the blueprint over the two services."""
     blp = Blueprint("mining", __name__, description="Challenges out, receipts in.")
     query_schema = schemas.ChallengeQuerySchema(unknown=EXCLUDE)
-    timeout = settings.request_timeout_secs
 
     @blp.route("/challenge")
     class ChallengeView(MethodView):
@@ -54,8 +53,6 @@ def blueprint(
             except ValidationError as error:
                 raise _bad_parameter(error) from None
             signer = signatures.signer()
-            if signer is not None:
-                spend_did_quota(signer.did)
             bound_did = None if signer is None else signer.did
             token = challenges.issue(proof_types, wish["max_receipts"], wish["max_bytes"], bound_did)
             content_type = request.accept_mimetypes.best_match(CHALLENGE_ENCODERS, default=JSON)
@@ -81,10 +78,10 @@ def blueprint(
         )
         def post(self) -> Response:
             """Submit a batch of signed receipts."""
-            body, content_type = read_body(tuple(DECODERS), settings.body_max_bytes, timeout)
-            with metrics.stage("decode"):
-                batch = load_batch(body, content_type, settings.batch_size_max)
-            answer = submissions.submit(batch, VERDICT_ENCODERS[content_type])
+            with intake.body(tuple(DECODERS), settings.body_max_bytes) as (body, content_type), intake.slot():
+                with metrics.stage("decode"):
+                    batch = load_batch(body, content_type, settings.batch_size_max)
+                answer = submissions.submit(batch, VERDICT_ENCODERS[content_type])
             response = Response(answer.body, content_type=content_type)
             if answer.replayed:
                 response.headers["Idempotent-Replayed"] = "true"

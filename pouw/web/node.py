@@ -17,14 +17,12 @@ from pouw.web.describe import answers, problems
 from pouw.web.wire import JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from pouw.service.keyring import KeyRing
     from pouw.settings import Settings
-    from pouw.store.keys import NodeKeyRow
 
 
-def blueprint(keys: Callable[[], list[NodeKeyRow]], settings: Settings) -> Blueprint:
-    """Build the blueprint; ``keys`` returns every key that the network's nodes signed with."""
+def blueprint(ring: KeyRing, settings: Settings) -> Blueprint:
+    """Build the blueprint over the key ring."""
     blp = Blueprint("node", __name__, description="Who this node is.")
     proto = importlib.resources.files("pouw.protocol").joinpath("pouw.proto").read_bytes()
     limits = {
@@ -45,16 +43,17 @@ def blueprint(keys: Callable[[], list[NodeKeyRow]], settings: Settings) -> Bluep
         def get(self) -> Response:
             """Tell the node's keys with their validity, and its limits."""
             node = {
-                "node_id": settings.node_key.node_id.hex(),
+                "node_id": ring.current().public_key.hex(),
                 "version": __version__,
                 "protocol": VERSION,
                 "keys": [
                     {
                         "public_key": key.public_key.hex(),
+                        "state": key.state,
                         "valid_from": int(key.valid_from.timestamp()),
                         "valid_until": None if key.valid_until is None else int(key.valid_until.timestamp()),
                     }
-                    for key in keys()
+                    for key in ring.known()
                 ],
                 "limits": limits,
             }

@@ -14,9 +14,11 @@ from werkzeug.exceptions import HTTPException
 
 from pouw import metrics
 from pouw.errors import (
+    AccessError,
     BatchConflict,
     BodyError,
     IdentityConflict,
+    NoSigningKey,
     QuotaExceeded,
     StoreError,
     StoreUnavailable,
@@ -86,6 +88,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(IdentityConflict, _identity_conflict)
     app.register_error_handler(StoreError, _store_error)
     app.register_error_handler(QuotaExceeded, _quota_exceeded)
+    app.register_error_handler(AccessError, _access_error)
+    app.register_error_handler(NoSigningKey, _no_signing_key)
     app.register_error_handler(HTTPException, _http_exception)
     app.register_error_handler(Exception, _bug)
 
@@ -128,13 +132,22 @@ def unavailable(detail: str) -> Problem:
     )
 
 
+def _access_error(error: AccessError) -> Response:
+    return Problem(422, "bad-member", "This cannot be set.", str(error)).response()
+
+
+def _no_signing_key(error: NoSigningKey) -> Response:
+    log.warning("no_signing_key", error=str(error))
+    return unavailable("The node has no active key to sign with.").response()
+
+
 def _quota_exceeded(error: QuotaExceeded) -> Response:
     metrics.RATE_LIMIT_DENIALS.labels(error.scope).inc()
     return Problem(
         429,
         "quota-exceeded",
         f"The quota per {error.scope} is spent.",
-        f"The limit is {error.limit}.",
+        f"The limit is {error.limit} requests a minute.",
         headers={"Retry-After": str(error.retry_after)},
     ).response()
 

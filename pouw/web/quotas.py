@@ -2,81 +2,150 @@
 
 from __future__ import annotations
 
-import math
-import time
-from typing import TYPE_CHECKING
+import importlib.resources
+from typing import TYPE_CHECKING, cast
 
+import gevent
 import redis
-from flask import request
+from flask import g, request
 from flask_limiter import Limiter
-from limits.storage import MemoryStorage
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from pouw import metrics
 from pouw.errors import QuotaExceeded
-from pouw.limits import DID_SCOPE, IP_SCOPE, ip_key, per_minute
-from pouw.logs import log
+from pouw.limits import DID_SCOPE, IP_SCOPE, WINDOW_SECS, Standing, Window, ip_key, per_minute, standing
+from pouw.logs import limiter_away_line, log
+from pouw.web.problems import Problem
 
 if TYPE_CHECKING:
-    from flask import Flask
-    from limits import RateLimitItem
+    from collections.abc import Sequence
 
+    from flask import Flask, Response
+
+    from pouw.service.access import Access
     from pouw.settings import Settings
 
 _BASE_PATH = "/api/"
 _SOCKET_SECS = 0.1
 _AWAY_SECS = 1.0
+_PREFIX = "pouw:quota"
 
 
 class Quotas:
     """Counts requests per IP and per DID in Redis; in this worker's memory while Redis does not answer."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._ip_rule = per_minute(settings.rate_limit_ip)
-        self._did_rule = per_minute(settings.rate_limit_did)
-        uri = settings.redis_url.reveal() if settings.redis_url else "memory://"
-        options = {"socket_timeout": _SOCKET_SECS, "socket_connect_timeout": _SOCKET_SECS}
+    def __init__(self, settings: Settings, access: Access) -> None:
+        self._ip_limit = settings.rate_limit_ip
+        self._did_limit = settings.rate_limit_did
+        self._access = access
+        options = {
+            "socket_timeout": _SOCKET_SECS,
+            "socket_connect_timeout": _SOCKET_SECS,
+            "retry": Retry(NoBackoff(), 0),  # the worker's own quotas are faster than a second try
+        }
         self._limiter = Limiter(
             lambda: ip_key(request.remote_addr),
-            storage_uri=uri,
-            storage_options=options if settings.redis_url else {},  # type: ignore[arg-type]  # a time-out may be a float
+            storage_uri=settings.redis_url.reveal() if settings.redis_url else "memory://",
+            storage_options=options if settings.redis_url else {},  # type: ignore[arg-type]  # more types than it says
             strategy="sliding-window-counter",
         )
-        self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._away_until = 0.0
+        self._memory = MemoryStorage()
+        self._local = SlidingWindowCounterRateLimiter(self._memory)
+        self._away = settings.redis_url is None
+        self._script = importlib.resources.files("pouw.limits").joinpath("spend.lua").read_text()
 
     def register(self, app: Flask) -> None:
         """Spend an IP's quota before any request under the API's base path does any work."""
         self._limiter.init_app(app)
-        app.before_request(self._spend_ip)
+        if not self._away:
+            storage = cast("RedisStorage", self._limiter.storage)
+            self._redis = cast("redis.Redis", storage.get_connection())
+            self._spend_in_redis = self._redis.register_script(self._script)
+        app.before_request(self._admit)
+        app.after_request(_show)
 
-    def _spend_ip(self) -> None:
-        if request.path.startswith(_BASE_PATH):
-            self._spend(self._ip_rule, IP_SCOPE, ip_key(request.remote_addr))
+    def _admit(self) -> None:
+        g.standings = []
+        if not request.path.startswith(_BASE_PATH):
+            return
+        address = request.remote_addr
+        if self._access.blocks_address(address):
+            raise Problem(403, "blocked-address", "This address is blocked.", "The node's operator can lift it.")
+        limit = self._access.ip_quota(address)
+        self._spend(IP_SCOPE, ip_key(address), self._ip_limit if limit is None else limit)
 
     def spend_did(self, did: str) -> None:
         """Spend one request of a proven DID; raise :class:`QuotaExceeded` where none is left."""
-        self._spend(self._did_rule, DID_SCOPE, did)
+        limit = self._access.did_quota(did)
+        self._spend(DID_SCOPE, did, self._did_limit if limit is None else limit)
 
-    def _spend(self, rule: RateLimitItem, scope: str, key: str) -> None:
-        strategy = self._limiter.limiter
-        if time.monotonic() >= self._away_until:
+    def standings(self) -> Sequence[Standing]:
+        """Return where the client of the present request stands with each limit that it counted on."""
+        return cast("list[Standing]", g.standings)
+
+    @property
+    def local(self) -> bool:
+        """Whether the quotas are this worker's own at the moment."""
+        return self._away
+
+    def _spend(self, scope: str, key: str, limit: int) -> None:
+        allowed, window = self._spend_shared(scope, key, limit) or self._spend_here(scope, key, limit)
+        standing_now = standing(scope, limit, window)
+        g.standings.append(standing_now)
+        if not allowed:
+            raise QuotaExceeded(scope, limit, max(1, standing_now.reset))
+
+    def _spend_shared(self, scope: str, key: str, limit: int) -> tuple[bool, Window] | None:
+        """Spend in Redis; None where it does not answer."""
+        if self._away:
+            return None
+        try:
+            name = f"{_PREFIX}:{scope}:{key}"
+            allowed, previous, current, left = self._spend_in_redis([name], [limit, WINDOW_SECS * 1000, 1])
+        except redis.RedisError as error:
+            self._note_absence(error)
+            return None
+        return allowed == 1, Window(previous, current, left / 1000)
+
+    def _spend_here(self, scope: str, key: str, limit: int) -> tuple[bool, Window]:
+        rule = per_minute(limit)
+        allowed = self._local.hit(rule, scope, key)
+        previous, previous_ttl, current, current_ttl = self._memory.get_sliding_window(
+            rule.key_for(scope, key), WINDOW_SECS
+        )
+        return allowed, Window(previous, current, previous_ttl if previous else max(0.0, current_ttl - WINDOW_SECS))
+
+    def _note_absence(self, error: redis.RedisError) -> None:
+        metrics.RATE_LIMIT_BACKEND_ERRORS.inc()
+        if not self._away:
+            self._away = True
+            gevent.spawn(self._wait_for_redis)
+        if limiter_away_line.due():
+            log.warning("limiter_away", error=type(error).__name__)
+
+    def _wait_for_redis(self) -> None:
+        """Ask Redis now and then, so that no request has to wait for it meanwhile."""
+        while True:
+            gevent.sleep(_AWAY_SECS)
             try:
-                allowed = strategy.hit(rule, scope, key)
-                if not allowed:
-                    raise self._exceeded(rule, scope, strategy.get_window_stats(rule, scope, key).reset_time)
+                self._redis.ping()
             except redis.RedisError as error:
                 self._note_absence(error)
             else:
+                self._away = False
                 return
-        if not self._local.hit(rule, scope, key):
-            raise self._exceeded(rule, scope, self._local.get_window_stats(rule, scope, key).reset_time)
 
-    def _note_absence(self, error: redis.RedisError) -> None:
-        self._away_until = time.monotonic() + _AWAY_SECS
-        metrics.RATE_LIMIT_BACKEND_ERRORS.inc()
-        log.warning("limiter_away", error=type(error).__name__)
 
-    @staticmethod
-    def _exceeded(rule: RateLimitItem, scope: str, reset_time: float) -> QuotaExceeded:
-        return QuotaExceeded(scope, str(rule), max(1, math.ceil(reset_time - time.time())))
+def _show(response: Response) -> Response:
+    """Tell the client where it stands (draft-ietf-httpapi-ratelimit-headers, sections 3 and 4)."""
+    standings: list[Standing] = g.get("standings", [])
+    if standings:
+        names = [(each.scope.lower(), each) for each in standings]
+        response.headers["RateLimit-Policy"] = ", ".join(
+            f'"{name}";q={each.limit};w={WINDOW_SECS}' for name, each in names
+        )
+        response.headers["RateLimit"] = ", ".join(f'"{name}";r={each.remaining};t={each.reset}' for name, each in names)
+    return response

@@ -12,7 +12,7 @@ from flask_smorest import Blueprint
 from marshmallow import EXCLUDE
 
 from pouw.web import schemas
-from pouw.web.bodies import load
+from pouw.web.bodies import load_query
 from pouw.web.describe import answers
 from pouw.web.wire import JSON
 
@@ -41,7 +41,7 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
             )
             def get(self, did: str) -> Response:
                 signatures.require(did)
-                query = _page_query(query_schema)
+                query = load_query(query_schema, request.args.to_dict())
                 rows = read(did, query["cursor"], query["limit"])
                 last = rows[-1][key] if len(rows) == query["limit"] else None
                 extra = {"pending": history.pending(did)} if read == history.batches else {}
@@ -56,17 +56,6 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
     page("/disputes/<did>", "id", history.disputes, "Disputes, the newest first.")
     page("/clients/<did>/history", "id", history.batches, "Batches, and why each receipt was accepted or not.")
     return blp
-
-
-def _page_query(schema: schemas.PageQuerySchema) -> dict[str, int]:
-    query: dict[str, int] = load(
-        schema,
-        request.args.to_dict(),
-        status=400,
-        kind="bad-parameter",
-        title="A parameter is not as it should be.",
-    )
-    return query
 
 
 def _json(value: Any) -> Response:

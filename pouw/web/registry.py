@@ -12,40 +12,30 @@ from marshmallow import EXCLUDE
 
 from pouw.errors import DidError
 from pouw.service.identities import cursor_of
-from pouw.web import json_body, schemas
-from pouw.web.bodies import load
+from pouw.web import schemas
+from pouw.web.bodies import load_query, read_small
 from pouw.web.describe import answers, content, problems
-from pouw.web.hooks import read_body
 from pouw.web.problems import Fault, Problem
 from pouw.web.wire import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from marshmallow import Schema
-
     from pouw.service.identities import Identities
     from pouw.settings import Settings
     from pouw.store.identities import IdentityRow
+    from pouw.web.intake import Intake
     from pouw.web.signatures import Signatures
 
 T = TypeVar("T")
 
-_BODY_BYTES = 4_096
 _BODY_PROBLEMS = (400, 401, 403, 408, 411, 413, 415, 422, 429, 503)
 
 
-def blueprint(identities: Identities, signatures: Signatures, settings: Settings) -> Blueprint:
+def blueprint(identities: Identities, signatures: Signatures, intake: Intake, settings: Settings) -> Blueprint:
     """Build the blueprint over the identities."""
     blp = Blueprint("registry", __name__, description="Which key speaks for a DID.")
     query_schema = schemas.IdentityQuerySchema(unknown=EXCLUDE)
-
-    def read(schema: Schema) -> tuple[bytes, Any]:
-        body, _content_type = read_body((JSON,), _BODY_BYTES, settings.request_timeout_secs)
-        value = json_body.load(body, 1)
-        return body, load(
-            schema, value, status=422, kind="bad-member", title="A member of the body is not as it should be."
-        )
 
     @blp.route("/identities")
     class IdentitiesView(MethodView):
@@ -58,10 +48,7 @@ def blueprint(identities: Identities, signatures: Signatures, settings: Settings
         def get(self) -> Response:
             """List identities, retired keys included (operators)."""
             signatures.require_operator()
-            query = load(
-                query_schema, request.args.to_dict(), status=400, kind="bad-parameter",
-                title="A parameter is not as it should be.",
-            )  # fmt: skip
+            query = load_query(query_schema, request.args.to_dict())
             rows = identities.page(query["cursor"], query["limit"])
             following = cursor_of(rows[-1]) if len(rows) == query["limit"] else None
             return _json({"items": [_shown(row) for row in rows], "next": following}, 200)
@@ -72,7 +59,7 @@ def blueprint(identities: Identities, signatures: Signatures, settings: Settings
         )
         def post(self) -> Response:
             """Register a DID: an operator, or its holder with a request signed by the very key it registers."""
-            body, wish = read(schemas.IdentityBodySchema())
+            body, wish = read_small(intake, schemas.IdentityBodySchema())
             did, key = wish["did"], wish["public_key"]
             signer = (
                 signatures.require_registrant(body, did, key)
@@ -89,7 +76,7 @@ def blueprint(identities: Identities, signatures: Signatures, settings: Settings
         )
         def post(self, did: str) -> Response:
             """Give a DID a new key and retire the old one (operators)."""
-            body, wish = read(schemas.KeyBodySchema())
+            body, wish = read_small(intake, schemas.KeyBodySchema())
             signer = signatures.require_operator(body)
             row = _checked(lambda: identities.rotate(did, wish["public_key"], signer.did))
             if row is None:

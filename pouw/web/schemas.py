@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from pouw import _fastverify
 from pouw.protocol.types import DID_BYTES, KEY_BYTES, MAX_INTEGER, NONCE_BYTES, PROOF_TYPE_NAMES, VERSION, ProofType
+from pouw.web.members import Hex, ReceiptList, WholeNumber
 from pouw.web.problems import Fault
 
 if TYPE_CHECKING:
@@ -17,53 +16,6 @@ if TYPE_CHECKING:
 
 LAST = MAX_INTEGER
 """A cursor after every row: where the first page starts."""
-
-_HEX = re.compile(r"(?:[0-9a-f]{2})*\Z")
-_DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z", re.ASCII)
-
-
-class Hex(fields.Field[bytes]):
-    """Bytes as lower-case hex."""
-
-    def __init__(self, *, sizes: range, **kwargs: Any) -> None:
-        pattern = f"^([0-9a-f]{{2}}){{{sizes.start},{sizes.stop - 1}}}$"
-        kwargs["metadata"] = {"type": "string", "pattern": pattern, **kwargs.get("metadata", {})}
-        super().__init__(**kwargs)
-        self._sizes = sizes
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_kwargs: Any) -> bytes:  # noqa: ARG002 - Marshmallow's signature
-        if not isinstance(value, str) or not _HEX.match(value) or len(value) // 2 not in self._sizes:
-            raise ValidationError(f"Must be lower-case hex of {self._sizes.start} to {self._sizes.stop - 1} bytes.")
-        return bytes.fromhex(value)
-
-    def _serialize(self, value: bytes | None, attr: str | None, obj: Any, **_kwargs: Any) -> str | None:  # noqa: ARG002 - Marshmallow's signature
-        return None if value is None else value.hex()
-
-
-class WholeNumber(fields.Field[int]):
-    """An integer from 0 to 2^63 - 1, as a JSON integer or as its decimal string."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_kwargs: Any) -> int:  # noqa: ARG002 - Marshmallow's signature
-        if isinstance(value, str) and _DECIMAL.match(value):
-            value = int(value)
-        if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-            raise ValidationError("Must be an integer from 0 to 2^63 - 1.")
-        return value
-
-
-class ReceiptList(fields.Field[list[_fastverify.SignedReceipt]]):
-    """The list of signed receipts, decoded to canonical bytes in one C pass; each item stands alone."""
-
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,  # noqa: ARG002 - Marshmallow's signature
-        data: Any,  # noqa: ARG002 - Marshmallow's signature
-        **_kwargs: Any,
-    ) -> list[_fastverify.SignedReceipt]:
-        if type(value) is not list or not value:
-            raise ValidationError("Must be a list of at least one signed receipt.")
-        return _fastverify.decode_protobuf(value) if type(value[0]) is bytes else _fastverify.decode_json(value)
 
 
 def _check_did(value: str) -> None:
@@ -216,6 +168,7 @@ class NodeKeySchema(Schema):
     """A key of the network's nodes and when its signatures count. Times are unix seconds."""
 
     public_key = fields.String(required=True)
+    state = fields.String(required=True, validate=validate.OneOf(["staged", "active", "retired"]))
     valid_from = fields.Integer(required=True)
     valid_until = fields.Integer(allow_none=True, required=True)
 
@@ -228,6 +181,72 @@ class NodeSchema(Schema):
     protocol = fields.Integer(required=True)
     keys = fields.List(fields.Nested(NodeKeySchema), required=True)
     limits = fields.Dict(required=True)
+
+
+class LimitSchema(Schema):
+    """Where a client stands with one limit: requests, and seconds until more than `remaining` is there."""
+
+    scope = fields.String(required=True, validate=validate.OneOf(["IP", "DID"]))
+    limit = fields.Integer(required=True)
+    remaining = fields.Integer(required=True)
+    reset_secs = fields.Integer(required=True)
+    window_secs = fields.Integer(required=True)
+
+
+class QuotaSchema(Schema):
+    """What is left of each quota; `local` where Redis is away and each worker counts for itself."""
+
+    limits = fields.List(fields.Nested(LimitSchema), required=True)
+    local = fields.Boolean(required=True)
+
+
+class SubjectBodySchema(Schema):
+    """A DID, an IP address, or a network such as 203.0.113.0/24."""
+
+    subject = fields.String(required=True, validate=_check_did)
+
+
+class BlockBodySchema(SubjectBodySchema):
+    """Whom to keep out, why, and until when (unix seconds; null for ever)."""
+
+    reason = fields.String(required=True)
+    expires_at = WholeNumber(load_default=None, allow_none=True, metadata={"type": "integer"})
+
+
+class OverrideBodySchema(SubjectBodySchema):
+    """Whose quota, how many requests a minute, why, and until when (unix seconds)."""
+
+    per_minute = WholeNumber(required=True, metadata={"type": "integer"})
+    reason = fields.String(required=True)
+    expires_at = WholeNumber(required=True, metadata={"type": "integer"})
+
+
+class BlockSchema(Schema):
+    """A block in force. Times are unix seconds."""
+
+    subject = fields.String(required=True)
+    reason = fields.String(required=True)
+    by = fields.String(required=True)
+    since = fields.Integer(required=True)
+    expires_at = fields.Integer(allow_none=True, required=True)
+
+
+class BlockListSchema(Schema):
+    """All blocks in force, the newest first."""
+
+    items = fields.List(fields.Nested(BlockSchema), required=True)
+
+
+class OverrideSchema(BlockSchema):
+    """A quota that is other than usual."""
+
+    per_minute = fields.Integer(required=True)
+
+
+class OverrideListSchema(Schema):
+    """All overrides in force, the newest first."""
+
+    items = fields.List(fields.Nested(OverrideSchema), required=True)
 
 
 class HealthSchema(Schema):

@@ -21,6 +21,8 @@ from pouw.protocol.dids import is_did
 from pouw.web.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pouw.service.identities import Identities
 
 TAG = "pouw"
@@ -86,14 +88,24 @@ class Verifier(HTTPMessageVerifier):
 class Signatures:
     """Tells who signed the present request, and refuses those who may not have what they ask for."""
 
-    def __init__(self, identities: Identities, operators: frozenset[str]) -> None:
+    def __init__(
+        self,
+        identities: Identities,
+        operators: frozenset[str],
+        public_hosts: frozenset[str],
+        spend_did_quota: Callable[[str], None],
+    ) -> None:
         self._identities = identities
         self._operators = operators
+        self._public_hosts = public_hosts
+        self._spend_did_quota = spend_did_quota
 
     def signer(self, body: bytes = b"", offered: tuple[str, bytes] | None = None) -> Signer | None:
         """Return who signed the request, or None where nobody did; raise a 401 for a signature that does not hold."""
         if "Signature-Input" not in request.headers and "Signature" not in request.headers:
             return None
+        if self._public_hosts and request.host.lower() not in self._public_hosts:
+            raise _unauthorised("The request was signed for a host that is not this node's.")
         keys = _Keys(self._identities, offered)
         verifier = Verifier(signature_algorithm=algorithms.ED25519, key_resolver=keys)
         try:
@@ -117,6 +129,8 @@ class Signatures:
         did = str(result.parameters["keyid"])
         if not self._identities.claim_request(did, nonce, MAX_AGE_SECS + 2 * _SKEW_SECS):
             raise _unauthorised("A request with this nonce was made before: sign each request anew.")
+        if not keys.took_offer:
+            self._spend_did_quota(did)
         # A key that is only offered proves nothing about an operator.
         return Signer(did, did in self._operators and not keys.took_offer)
 

@@ -22,6 +22,7 @@ def test_a_healthy_node_says_so_part_by_part(http: Http) -> None:
     assert health.json["status"] == "ok"
     assert {name: part["status"] for name, part in health.json["components"].items()} == {
         "database": "ok",
+        "keys": "ok",
         "redis": "ok",
     }
     assert http.get("/health/live").json == {"status": "ok"}

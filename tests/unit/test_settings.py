@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from nacl.signing import SigningKey
 
+from pouw.environment import Secret
 from pouw.errors import SettingsError
-from pouw.settings import Secret, Settings, read_database_url
+from pouw.settings import Settings, read_database_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ def test_the_checklists_defaults() -> None:
 def test_the_key_may_be_libsodiums_secret_key() -> None:
     long = base64.b64encode(bytes(KEY) + bytes(KEY.verify_key)).decode()
     settings = Settings.from_env(MINIMAL | {"POUW_NODE_SECRET_KEY": long})
-    assert settings.node_key.node_id == bytes(KEY.verify_key)
+    assert settings.node_keys[0].public_key == bytes(KEY.verify_key)
 
 
 def test_all_mistakes_are_reported_at_once_by_name() -> None:
@@ -80,7 +81,7 @@ def test_a_bad_key_does_not_show(key: str) -> None:
 
 def test_secrets_do_not_show() -> None:
     settings = Settings.from_env(MINIMAL | {"POUW_REDIS_URL": "redis://:hunter2@h:6379/0"})
-    for shown in (repr(settings), str(settings), repr(settings.database_url), str(settings.node_key)):
+    for shown in (repr(settings), str(settings), repr(settings.database_url), str(settings.node_keys)):
         assert "hunter2" not in shown
         assert SEED not in shown
     assert settings.redis_url == Secret("redis://:hunter2@h:6379/0")
@@ -89,12 +90,13 @@ def test_secrets_do_not_show() -> None:
 def test_every_secret_can_come_as_a_file(tmp_path: Path) -> None:
     for name, value in MINIMAL.items():
         (tmp_path / name).write_text(f"{value}\n")
+        (tmp_path / name).chmod(0o600)
     (tmp_path / "redis").write_text("redis://h")
     environ = {f"{name}_FILE": str(tmp_path / name) for name in MINIMAL}
     settings = Settings.from_env(environ | {"POUW_REDIS_URL_FILE": str(tmp_path / "redis")})
     assert settings.database_url.reveal() == MINIMAL["POUW_DATABASE_URL"]
     assert settings.redis_url is not None
-    assert settings.node_key.node_id == bytes(KEY.verify_key)
+    assert settings.node_keys[0].public_key == bytes(KEY.verify_key)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

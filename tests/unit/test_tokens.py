@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from pouw.errors import TokenError
+from pouw.keys import NodeKey
 from pouw.protocol.canonical import encode_token
 from pouw.protocol.tokens import decode_wire, encode_wire, sign_token, token_to_json
 from pouw.protocol.types import ChallengeToken, Policy, ProofType
@@ -40,7 +41,7 @@ def test_signed_bytes_are_canonical_protobuf(token: ChallengeToken) -> None:
 
 @given(tokens)
 def test_a_signed_token_survives_the_wire(token: ChallengeToken) -> None:
-    signed = sign_token(token, KEY)
+    signed = sign_token(token, NodeKey(KEY).sign)
     assert decode_wire(encode_wire(signed)) == signed
 
 
@@ -53,7 +54,7 @@ TOKEN = sign_token(
         expires_at=1_700_000_300,
         policy=Policy(100, 2**40, 1024, (ProofType.HASH,)),
     ),
-    KEY,
+    NodeKey(KEY).sign,
 )
 
 
@@ -102,6 +103,6 @@ def test_text_that_is_no_token(text: str) -> None:
 
 
 def test_another_version_is_refused() -> None:
-    later = sign_token(dataclasses.replace(TOKEN, version=2), KEY)
+    later = sign_token(dataclasses.replace(TOKEN, version=2), NodeKey(KEY).sign)
     with pytest.raises(TokenError, match="version 2"):
         decode_wire(encode_wire(later))

@@ -1,0 +1,109 @@
+"""What a worker takes in at once: the bytes of bodies, and batches that are worked on. Beyond it, 503 at once."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+import gevent
+from flask import request
+
+from pouw import metrics
+from pouw.web.problems import Problem, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PIECE = 65_536
+_SMALL = 131_072
+"""A body's first bytes are always taken, so that full-grown batches of strangers never keep small ones out."""
+
+
+class Intake:
+    """Reads bodies and lets batches in, within the bounds of one worker.
+
+    At most ``memory`` bytes are held of bodies beyond their first 128 KiB, and at most ``submits`` batches are worked
+    on at a time. Whoever comes beyond that is told to come again, instead of waiting in a queue without end.
+    """
+
+    def __init__(self, *, memory: int, submits: int, timeout: float) -> None:
+        self._free = memory
+        self._slots = submits
+        self._timeout = timeout
+
+    @contextmanager
+    def body(self, content_types: tuple[str, ...], max_bytes: int) -> Iterator[tuple[bytes, str]]:
+        """Read the request's body and hold its memory until the end of the block; give it and its content type.
+
+        Raises :class:`Problem`: 411 without a Content-Length, 413 over ``max_bytes``, 415 for another content
+        type, 408 where it comes too slowly, 400 where it ends too early, 503 where the worker holds too much.
+        """
+        length = _announced(content_types, max_bytes)
+        held: list[int] = []
+        try:
+            yield self._read(length, held), request.mimetype
+        finally:
+            self._free += sum(held)
+
+    def _read(self, length: int, held: list[int]) -> bytes:
+        stream: BinaryIO = request.environ["wsgi.input"]
+        pieces: list[bytes] = []
+        read = 0
+        try:
+            with gevent.Timeout(self._timeout):
+                while read < length:
+                    wanted = min(_PIECE, length - read)
+                    if read >= _SMALL:
+                        self._hold(wanted, held)
+                    piece = stream.read(wanted)
+                    read += len(piece)
+                    pieces.append(piece)
+                    if len(piece) < wanted:
+                        raise Problem(400, "body-cut", "The body ended early.", f"{read} of {length} bytes arrived.")
+        except gevent.Timeout:
+            _give_up_on_body()
+            detail = f"All of it has to arrive within {self._timeout:g} seconds."
+            raise Problem(408, "request-timeout", "The body came too slowly.", detail) from None
+        return b"".join(pieces)
+
+    def _hold(self, size: int, held: list[int]) -> None:
+        if size > self._free:
+            _give_up_on_body()
+            metrics.OVERLOADS.labels("memory").inc()
+            raise unavailable("The node holds as many large bodies as it can. Send smaller batches, or wait.")
+        self._free -= size
+        held.append(size)
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Work on a batch in the block; raise :class:`Problem` 503 where too many are worked on already."""
+        if self._slots < 1:
+            metrics.OVERLOADS.labels("submits").inc()
+            raise unavailable("The node works on as many batches as it can. Send the same bytes again.")
+        self._slots -= 1
+        try:
+            yield
+        finally:
+            self._slots += 1
+
+
+def _announced(content_types: tuple[str, ...], max_bytes: int) -> int:
+    """Return the length that the request announces; refuse what need not be read at all."""
+    length = request.content_length
+    if length is None or "Transfer-Encoding" in request.headers:
+        raise Problem(411, "length-required", "Send a Content-Length.", "A chunked body is not taken.")
+    if length > max_bytes:
+        _give_up_on_body()
+        detail = f"It has {length} bytes; at most {max_bytes} are taken."
+        raise Problem(413, "body-too-large", "The body is too large.", detail)
+    if request.mimetype not in content_types:
+        detail = f"Send {' or '.join(content_types)}."
+        raise Problem(415, "unsupported-media-type", "The content type is not taken.", detail)
+    return length
+
+
+def _give_up_on_body() -> None:
+    """Let Gunicorn close the connection after the answer, instead of reading what is left of the body."""
+    body = request.environ["wsgi.input"]
+    if hasattr(body, "failed"):
+        body.failed = True
