@@ -17,7 +17,7 @@ from pouw.store import migrations
 from tests.support import Http, Identity, Node, node_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 # Examples are never judged by how long they take: the machine is shared.
@@ -59,18 +59,24 @@ def template(servers: LocalServers) -> str:
     return "template_pouw"
 
 
+@pytest.fixture(scope="session")
+def new_database(servers: LocalServers, template: str) -> Callable[[], str]:
+    """Make migrated databases and return their URLs."""
+
+    def make() -> str:
+        assert servers.postgres is not None
+        name = f"test_{secrets.token_hex(6)}"
+        with psycopg.connect(servers.postgres.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return servers.postgres.url(name)
+
+    return make
+
+
 @pytest.fixture
-def database_url(servers: LocalServers, template: str) -> str:
+def database_url(new_database: Callable[[], str]) -> str:
     """A migrated database that this test has to itself."""
-    return _copy(servers, template)
-
-
-def _copy(servers: LocalServers, template: str) -> str:
-    assert servers.postgres is not None
-    name = f"test_{secrets.token_hex(6)}"
-    with psycopg.connect(servers.postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    return servers.postgres.url(name)
+    return new_database()
 
 
 @pytest.fixture(scope="session")
@@ -99,9 +105,9 @@ def start_node(servers: LocalServers, open_tmp: Path) -> Iterator[StartNode]:
 
 
 @pytest.fixture(scope="session")
-def shared_url(servers: LocalServers, template: str) -> str:
+def shared_url(new_database: Callable[[], str]) -> str:
     """The database of the shared node."""
-    return _copy(servers, template)
+    return new_database()
 
 
 @pytest.fixture(scope="session")

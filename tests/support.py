@@ -19,6 +19,7 @@ import urllib3
 from nacl.signing import SigningKey
 
 from pouw.client.receipts import SignedReceipt, sign
+from pouw.client.signing import sign_request
 from pouw.local import process
 from pouw.protocol.dids import did_from_key
 from pouw.protocol.tokens import decode_wire
@@ -149,6 +150,15 @@ class Http:
         for key in self.pool.pools.keys():  # noqa: SIM118 - no mapping
             self.pool.pools[key].close()
         self.pool.clear()
+
+
+def signed(
+    http: Http, who: Identity, method: str, path: str, body: bytes | None = None, *, did: str = "", **changes: Any
+) -> Response:
+    """Send a request that is signed by an identity, with other signature parameters where ``changes`` says so."""
+    values: dict[str, Any] = {"created": int(time.time()), "nonce": secrets.token_hex(16)} | changes
+    headers = sign_request(who.key, did or who.did, method, http.base + path, body, **values)
+    return http.request(method, path, body, **headers, **({"Content-Type": "application/json"} if body else {}))
 
 
 class Node:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.test_signed_requests import OPERATOR, node, signed
-from tests.support import API, Identity, Node, Response, batch_body
+from tests.integration.test_signed_requests import OPERATOR, node
+from tests.support import API, Identity, Node, Response, batch_body, signed
 
 if TYPE_CHECKING:
     import psycopg

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.test_signed_requests import OPERATOR, node, signed
-from tests.support import API
+from tests.integration.test_signed_requests import OPERATOR, node
+from tests.support import API, signed
 
 if TYPE_CHECKING:
     from tests.support import Http, Node

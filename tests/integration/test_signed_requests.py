@@ -16,7 +16,7 @@ from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver,
 from pouw.client.signing import sign_request
 from pouw.protocol.tokens import decode_wire
 from pouw.web.signatures import Verifier
-from tests.support import API, Http, Identity, Node, Response, wait_for
+from tests.support import API, Identity, Node, signed, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,14 +35,6 @@ def node(start_node: StartNode, shared_url: str) -> Iterator[Node]:
     started = start_node(shared_url, operator_dids=OPERATOR.did, registration="open")
     yield started
     started.stop()
-
-
-def signed(
-    http: Http, who: Identity, method: str, path: str, body: bytes | None = None, *, did: str = "", **changes: Any
-) -> Response:
-    values: dict[str, Any] = {"created": int(time.time()), "nonce": secrets.token_hex(16)} | changes
-    headers = sign_request(who.key, did or who.did, method, http.base + path, body, **values)
-    return http.request(method, path, body, **headers, **({"Content-Type": "application/json"} if body else {}))
 
 
 PATHS = ["/receipts/{}", "/rewards/{}", "/rewards/{}/transactions", "/disputes/{}", "/clients/{}/history"]
