@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import ssl
 import uuid
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _BAD_REQUEST = (400, "bad-request", "Bad Request")
 _SERVER_ERROR = (500, "internal-error", "Internal Server Error")
@@ -30,8 +34,44 @@ _ANSWERS: tuple[tuple[type[Exception], tuple[int, str, str]], ...] = (
 )
 
 
+_LINGER_SECS = 0.5
+"""How long a connection without a request is kept once the worker stops: a request may be under way on it."""
+
+
+class _WorkerStops(BaseException):
+    """Ends the wait for a next request."""
+
+
 class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
     """Answers requests that never reach the application: those that are not HTTP, or have too much of it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._waiting: set[Any] = set()
+
+    @contextmanager
+    def timeout_ctx(self) -> Iterator[None]:
+        """Wait for a request, but neither for ever nor while the worker stops; Gunicorn goes on without one."""
+        greenlet = gevent.getcurrent()
+        self._waiting.add(greenlet)
+        try:
+            with gevent.Timeout(self.cfg.keepalive, False):  # type: ignore[arg-type]  # gevent's way to be silent
+                yield
+        except _WorkerStops:
+            pass
+        finally:
+            self._waiting.discard(greenlet)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Take no new connections, finish what is in flight, and close connections without a request."""
+        super().handle_exit(sig, frame)
+        gevent.spawn_later(_LINGER_SECS, self._end_waiting)
+
+    def _end_waiting(self) -> None:
+        while True:
+            for greenlet in list(self._waiting):
+                gevent.kill(greenlet, _WorkerStops)
+            gevent.sleep(_LINGER_SECS)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Shake hands within the time that headers have, and then serve the connection."""
