@@ -15,6 +15,7 @@ ROOT = Path(pouw.__file__).parent
 ALLOWED = {
     "errors": set(),
     "keys": {"errors"},
+    "hsm": {"errors"},
     "settings": {"errors", "keys", "protocol"},
     "metrics": set(),
     "logs": set(),
