@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -340,3 +341,20 @@ print(json.dumps([first, refusal(key.sign, b"message"), valid(Pkcs11Key(uri("obj
     assert "PinIncorrect" in said[0]
     assert said[1] == said[0]
     assert said[2]
+
+
+def test_what_the_document_shows(store: Store) -> None:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "hsm.md").read_text(), re.MULTILINE | re.DOTALL)
+    script = "set -e\n" + "".join(blocks).replace(".venv/bin/python", sys.executable)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=store.folder,
+        env=store.env(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    *_, made, shown = done.stdout.splitlines()
+    assert shown == f"{made} 64"
+    assert (store.folder / "pkcs11.pin").stat().st_mode & 0o777 == 0o600
