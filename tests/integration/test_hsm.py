@@ -193,6 +193,31 @@ print(json.dumps({{
     assert {name: expected[name] in text for name, text in said.items()} == dict.fromkeys(expected, True), said
 
 
+def test_every_form_of_a_public_key_is_read_and_only_of_ed25519(store: Store) -> None:
+    """Makers of tokens disagree on CKA_EC_POINT: the bytes as they are, in an OCTET STRING, or in a BIT STRING."""
+    said = store.run("""
+raw = session(PIN)
+public, _ = pair(raw, "sign", b"1")
+point = bytes(public[Attribute.EC_POINT])[-32:]
+public.destroy()
+
+def opened(encoded):
+    made = raw.create_object({
+        Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.KEY_TYPE: KeyType.EC_EDWARDS, Attribute.LABEL: "sign",
+        Attribute.ID: b"1", Attribute.EC_PARAMS: bytes.fromhex("06032b6570"), Attribute.EC_POINT: encoded,
+    })
+    said = refusal(lambda: Pkcs11Key(uri("object=sign"), PIN).public_key == point or "another key")
+    made.destroy()
+    return said
+
+good = [point, b"\\x04\\x20" + point, b"\\x03\\x21\\x00" + point]
+bad = [b"", point[1:], b"\\x05\\x20" + point, b"\\x04\\x39" + bytes(57), bytes([0xEE]) + b"\\xff" * 30 + b"\\x7f"]
+print(json.dumps([[opened(encoded) for encoded in good], [opened(encoded) for encoded in bad]]))
+""")
+    assert said[0] == ["not refused"] * 3
+    assert ["public key is not" in text for text in said[1]] == [True] * 5, said[1]
+
+
 def test_a_worker_opens_after_its_fork_and_a_key_comes_through_one(store: Store) -> None:
     parts = store.run("""
 generate(uri("object=sign"), PIN)
