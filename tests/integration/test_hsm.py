@@ -248,9 +248,11 @@ def inherited_but_not_used():
 before = [in_a_child(worker), in_a_child(worker)]
 key = Pkcs11Key(uri("object=sign"), PIN)
 inherited = [valid(key), in_a_child(lambda: valid(key)), in_a_child(worker), valid(key)]
-print(json.dumps([before, inherited, in_a_child(inherited_but_not_used), valid(key)]))
+not_logged_in = in_a_child(lambda: refusal(Pkcs11Key, uri("object=sign"), "not-the-pin"))
+print(json.dumps([before, inherited, in_a_child(inherited_but_not_used), valid(key), not_logged_in]))
 """)
-    assert parts == [[[True] * 5] * 2, [True, True, [True] * 5, True], "the key was closed", True]
+    assert parts[:4] == [[[True] * 5] * 2, [True, True, [True] * 5, True], "the key was closed", True]
+    assert "PinIncorrect" in parts[4], "the child went on in its parent's session"
 
 
 TICKER = """
