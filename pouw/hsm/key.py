@@ -108,7 +108,8 @@ class Pkcs11Key:
                 self._generation = module.generation
         except KeyMaterialError as error:
             # Another try with a wrong PIN would only bring the token nearer to locking itself.
-            wrong_pin = isinstance(error.__cause__, pkcs11.PinIncorrect | pkcs11.PinLocked | pkcs11.PinExpired)
+            wrong = (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange, pkcs11.PinLocked, pkcs11.PinExpired)
+            wrong_pin = isinstance(error.__cause__, wrong)
             self._blocked_until = math.inf if wrong_pin else time.monotonic() + _PAUSE_SECS
             self._reason = str(error)
             self._generation = module.generation  # so that the next try starts anew
