@@ -62,11 +62,12 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     Call it after the worker has forked and gevent has patched: pools and threads do not survive a fork.
     """
     logs.configure(settings.log_level, as_json=settings.env == "production")
+    signers = _signers(settings)  # before anything that would have to be closed: a token may refuse
     pool = open_pool(settings.database_url.reveal(), size=settings.db_pool_size, timeout=settings.db_timeout_secs)
     verifier = Verifier(settings.verify_threads)
     access = Access(pool)
     quotas = Quotas(settings, access)
-    ring = KeyRing(pool, _signers(settings), settings.node_key_file)
+    ring = KeyRing(pool, signers, settings.node_key_file)
     challenges = Challenges(
         pool,
         ring,
@@ -124,7 +125,13 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
 
 
 def _signers(settings: Settings) -> list[Signer]:
-    return [*settings.node_keys]
+    """Return the keys of the ring; those in PKCS#11 tokens are opened in this process."""
+    if not settings.node_key_pkcs11 or settings.pkcs11_pin is None:
+        return [*settings.node_keys]
+    from pouw.hsm import Pkcs11Key  # noqa: PLC0415 - an extra that few nodes have
+
+    pin = settings.pkcs11_pin.reveal()
+    return [*settings.node_keys, *(Pkcs11Key(uri, pin) for uri in settings.node_key_pkcs11)]
 
 
 def _redis_ping(settings: Settings) -> Callable[[], None] | None:

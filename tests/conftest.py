@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("pouw")
 
 
 class StartNode(Protocol):
-    """Starts a node on a database; settings come as keyword arguments without their prefix."""
+    """Starts a node on a database; settings come without their prefix, other variables in capitals."""
 
     def __call__(self, database_url: str, **settings: object) -> Node: ...
 
@@ -94,7 +94,7 @@ def start_node(servers: LocalServers, open_tmp: Path) -> Iterator[StartNode]:
             "POUW_RATE_LIMIT_DID": "1000000",
             "POUW_WORKERS": "2",
         }
-        environ |= {f"POUW_{name.upper()}": str(value) for name, value in settings.items()}
+        environ |= {name if name.isupper() else f"POUW_{name.upper()}": str(text) for name, text in settings.items()}
         node = Node(open_tmp / f"node-{len(started)}.log", environ)
         started.append(node)
         return node.start()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 from nacl.signing import SigningKey
 
 from pouw.cli.operators import actor, open_database
-from pouw.errors import KeyMaterialError
+from pouw.environment import Reader
+from pouw.errors import KeyMaterialError, SettingsError
 from pouw.keys import append_new, format_secret_key
 from pouw.service.keyring import RETIRE_GRACE_SECS
 from pouw.store import keys as store
@@ -23,9 +25,18 @@ def command() -> None:
 @click.option(
     "--ring", type=click.Path(path_type=Path), help="Add the key to this file, or make the file, for its owner only."
 )
-def create(ring: Path | None) -> None:
+@click.option("--pkcs11", metavar="URI", help="Make it in a token instead; its PIN is read from POUW_PKCS11_PIN.")
+def create(ring: Path | None, pkcs11: str | None) -> None:
     """Make a node key: base64 of an Ed25519 seed, for POUW_NODE_SECRET_KEY or POUW_NODE_SECRET_KEY_FILE."""
-    if ring is None:
+    if pkcs11 is not None:
+        from pouw.hsm import generate  # noqa: PLC0415 - an extra that few nodes have
+
+        env = Reader(os.environ)
+        pin = env.parsed("POUW_PKCS11_PIN", str)
+        if pin is None:
+            raise SettingsError(env.faults)
+        click.echo(generate(pkcs11, pin).hex())
+    elif ring is None:
         click.echo(format_secret_key(SigningKey.generate()))
     else:
         click.echo(append_new(ring).hex())

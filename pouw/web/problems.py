@@ -18,6 +18,7 @@ from pouw.errors import (
     BatchConflict,
     BodyError,
     IdentityConflict,
+    KeyMaterialError,
     NoSigningKey,
     QuotaExceeded,
     StoreError,
@@ -90,6 +91,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(QuotaExceeded, _quota_exceeded)
     app.register_error_handler(AccessError, _access_error)
     app.register_error_handler(NoSigningKey, _no_signing_key)
+    app.register_error_handler(KeyMaterialError, _no_signing_key)
     app.register_error_handler(HTTPException, _http_exception)
     app.register_error_handler(Exception, _bug)
 
@@ -136,9 +138,9 @@ def _access_error(error: AccessError) -> Response:
     return Problem(422, "bad-member", "This cannot be set.", str(error)).response()
 
 
-def _no_signing_key(error: NoSigningKey) -> Response:
+def _no_signing_key(error: NoSigningKey | KeyMaterialError) -> Response:
     log.warning("no_signing_key", error=str(error))
-    return unavailable("The node has no active key to sign with.").response()
+    return unavailable("The node has no key to sign with at the moment.").response()
 
 
 def _quota_exceeded(error: QuotaExceeded) -> Response:

@@ -196,6 +196,7 @@ def test_a_renewed_certificate_is_taken_over_without_a_dropped_request(node: Nod
             kept.request("GET", "/health/live")
             assert kept.getresponse().read()
             time.sleep(0.2)
+    kept.close()
     done.set()
     for thread in threads:
         thread.join()
