@@ -106,8 +106,6 @@ def configure(level: str, *, as_json: bool) -> None:
     handler.addFilter(_Repeats())
     root.handlers = [handler]
     root.setLevel(level.upper())
-    gunicorn = logging.getLogger("gunicorn.error")
-    gunicorn.handlers, gunicorn.propagate = [], True
 
 
 class _Repeats(logging.Filter):

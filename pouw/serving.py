@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from flask import Flask
 
 _settings = Settings.from_env()
+logs.configure(_settings.log_level, as_json=_settings.env == "production")
 
 wsgi_app = "pouw.serving:application()"
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 worker_class = "pouw.worker.Worker"
+logger_class = "pouw.worker.Log"
 worker_connections = _settings.worker_connections
 backlog = 2_048
 keepalive = 10  # also how long a client may take for its headers
@@ -74,8 +76,7 @@ def ssl_context(_config: Any, _default: Any) -> Any:
 
 
 def on_starting(_server: Any) -> None:
-    """Log in one form, and forget the counters of an earlier run, whose process ids may come again."""
-    logs.configure(_settings.log_level, as_json=_settings.env == "production")
+    """Forget the counters of an earlier run, whose process ids may come again."""
     _metrics_dir.mkdir(parents=True, exist_ok=True)
     for file in _metrics_dir.glob("*.db"):
         file.unlink()

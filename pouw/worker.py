@@ -1,4 +1,4 @@
-"""Gunicorn's gevent worker, whose own refusals are problem documents like all others."""
+"""Gunicorn's parts as this node has them: a gevent worker that refuses in problem documents, and its log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 from gunicorn import util
+from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
@@ -32,6 +33,16 @@ _ANSWERS: tuple[tuple[type[Exception], tuple[int, str, str]], ...] = (
     (ssl.SSLError, (403, "forbidden", "Forbidden")),
     (errors.ParseException, _BAD_REQUEST),
 )
+
+
+class Log(Logger):  # type: ignore[misc]  # Gunicorn has no types
+    """Sends Gunicorn's lines the way of all others, from the first one on."""
+
+    def setup(self, cfg: Any) -> None:
+        """Set up as Gunicorn does, without a handler of its own."""
+        super().setup(cfg)
+        self.error_log.handlers = []
+        self.error_log.propagate = True
 
 
 _LINGER_SECS = 0.5

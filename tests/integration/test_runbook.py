@@ -1,0 +1,64 @@
+"""The runbook's commands, run as they are written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pouw.keys import append_new
+from tests.support import API, wait_for
+
+if TYPE_CHECKING:
+    from tests.conftest import StartNode
+
+ROOT = Path(__file__).parents[2]
+
+
+def script(title: str) -> str:
+    """Return the commands of one section."""
+    section = re.split(r"^##+ ", (ROOT / "docs" / "RUNBOOK.md").read_text(), flags=re.MULTILINE)
+    [found] = [part for part in section if part.startswith(f"{title}\n")]
+    return "set -euo pipefail\n" + "\n".join(re.findall(r"^```sh\n(.*?)^```$", found, re.MULTILINE | re.DOTALL))
+
+
+def run(program: str, **environ: str) -> str:
+    done = subprocess.run(
+        ["bash", "-c", program],
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | environ,
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_key_is_rotated_as_written(start_node: StartNode, database_url: str, tmp_path: Path) -> None:
+    ring = tmp_path / "node.key"
+    old = append_new(ring).hex()
+    node = start_node(database_url, node_secret_key="", node_secret_key_file=str(ring))
+    poll = f"(while sleep 0.5; do curl -fsS {node.http.base}{API}/challenge > /dev/null; done) & trap 'kill %1' EXIT\n"
+    run(
+        poll + script("Rotating the node key"),
+        POUW_DATABASE_URL=database_url,
+        POUW_NODE_SECRET_KEY_FILE=str(ring),
+    )
+
+    def keys() -> dict[str, str]:
+        return {key["state"]: key["public_key"] for key in node.http.get(f"{API}/node").json["keys"]}
+
+    wait_for(lambda: keys().get("retired") == old)
+    new = keys()["active"]
+    assert node.http.challenge().node_id.hex() == new
+    run(script("When a key was stolen").replace("PUBLIC_KEY", new), POUW_DATABASE_URL=database_url)
+    wait_for(lambda: node.http.get(f"{API}/challenge").status == 503)
+    node.stop()
+
+
+def test_blocks_and_quotas_are_set_as_written(database_url: str) -> None:
+    blocked = run(script("Keeping somebody out"), POUW_DATABASE_URL=database_url)
+    assert "203.0.113.0/24 until " in blocked
+    quotas = run(script("Giving somebody another quota"), POUW_DATABASE_URL=database_url)
+    assert "198.51.100.0/24 1000 a minute until" in quotas
