@@ -9,7 +9,7 @@ import pytest
 
 from pouw.local.servers import LocalServers
 from pouw.store import migrations
-from tests.support import API, Http, Identity, Node, node_key, paused, wait_for
+from tests.support import API, Http, Identity, Node, node_key, paused, signed, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,17 @@ def test_a_database_that_hangs_is_not_waited_for(own: tuple[LocalServers, Node],
         assert time.monotonic() - start < 15
     wait_for(lambda: node.http.submit(body).status == 200, timeout=30)
     assert len(node.http.submit(body).json["accepted"]) == 3
+
+
+def test_a_registered_did_that_signs_meanwhile_hears_503_and_not_401(own: tuple[LocalServers, Node]) -> None:
+    """Its key cannot be looked up, which is nobody's fault."""
+    servers, node = own
+    assert servers.postgres is not None
+    with paused(servers.postgres.pid):
+        answer = signed(node.http, Identity(), "GET", f"{API}/quota", did="did:web:registered.example")
+        assert answer.status == 503
+        assert answer.json["type"] == "urn:pouw:problem:unavailable"
+    wait_for(lambda: node.http.get("/health/ready").status == 200)
 
 
 @pytest.mark.parametrize("how", ["stopped", "hung"])
