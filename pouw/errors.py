@@ -9,14 +9,20 @@
      ├── ProtocolError          bytes that do not follow the protocol
      │    ├── DidError          not a DID that names an Ed25519 key
      │    ├── TokenError        a challenge token that is malformed or not the node's
-     │    └── VerdictError      an answer that is malformed or not what the node signed
+     │    ├── VerdictError      an answer that is malformed or not what the node signed
+     │    ├── ManifestError     an epoch's manifest that is malformed or not what the node signed
+     │    └── RewardError       reward rules that are none
      ├── BodyError              a request body that cannot be a batch
      ├── StoreError             the database refused or failed
      │    ├── StoreUnavailable  it cannot be reached or took too long
      │    ├── BatchConflict     the batch nonce is taken by another content
-     │    └── IdentityConflict  the DID is registered already, or had the key before
+     │    ├── IdentityConflict  the DID is registered already, or had the key before
+     │    ├── EpochClosed       a batch came too late for the epoch that it began in
+     │    └── VerdictGone       the batch was answered, and its verdict is not kept any more
      ├── QuotaExceeded          a limit is spent
      ├── AccessError            a block or a quota that cannot be set
+     ├── EpochError             an epoch cannot be closed, exported or audited as asked
+     ├── PayoutError            a payout cannot be moved as asked
      ├── MigrationError         the schema could not be moved
      ├── LocalServerError       an embedded server or a port is not to be had
      ├── OutboxError            the client's side: an outbox is in use, or another DID's
@@ -61,6 +67,14 @@ class VerdictError(ProtocolError):
     """An answer to a batch that is malformed, or is not what its node signed."""
 
 
+class ManifestError(ProtocolError):
+    """An epoch's manifest that is malformed, or is not what its node signed."""
+
+
+class RewardError(ProtocolError):
+    """Reward rules that are none."""
+
+
 class BodyError(PouwError):
     """A request body that cannot be a batch, whatever its content.
 
@@ -89,6 +103,14 @@ class IdentityConflict(StoreError):
     """The DID is registered already, or had this key before."""
 
 
+class EpochClosed(StoreError):
+    """The epoch in which this transaction began was closed meanwhile; another attempt counts for the next one."""
+
+
+class VerdictGone(StoreError):
+    """The batch was answered, and its verdict is not kept any more."""
+
+
 class QuotaExceeded(PouwError):
     """A limit is spent. ``scope`` names it, ``limit`` is requests a minute, ``retry_after`` seconds."""
 
@@ -101,6 +123,14 @@ class QuotaExceeded(PouwError):
 
 class AccessError(PouwError):
     """A block or a quota that cannot be set as it was asked for."""
+
+
+class EpochError(PouwError):
+    """An epoch cannot be closed, exported or audited as it was asked for."""
+
+
+class PayoutError(PouwError):
+    """A payout cannot be moved as it was asked for, or a sink did not take it."""
 
 
 class MigrationError(PouwError):

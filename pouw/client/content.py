@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
+from pouw.protocol.merkle import includes, leaf_hash
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -37,21 +39,7 @@ def verify_merkle_path(content: bytes, index: int, size: int, path: Sequence[byt
 
     Hashing and order of the path are those of RFC 9162, sections 2.1.1 and 2.1.3.2 (SHA-256).
     """
-    if not 0 <= index < size:
-        return False
-    node = hashlib.sha256(b"\0" + content).digest()
-    position, last = index, size - 1
-    for sibling in path:
-        if last == 0:
-            return False
-        if position & 1 or position == last:
-            node = hashlib.sha256(b"\1" + sibling + node).digest()
-            while not position & 1 and position:
-                position, last = position >> 1, last >> 1
-        else:
-            node = hashlib.sha256(b"\1" + node + sibling).digest()
-        position, last = position >> 1, last >> 1
-    return last == 0 and hmac.compare_digest(node, root)
+    return includes(leaf_hash(content), index, size, path, root)
 
 
 def verify_signature(content: bytes, signature: bytes, provider_key: bytes) -> bool:
