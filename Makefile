@@ -6,7 +6,7 @@ SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx $(wildcard pouw/_fast/*.
 RUN := .venv/.run
 DEV := .venv/.dev
 
-.PHONY: run test lint fresh lock clean
+.PHONY: run test lint fuzz fresh lock clean
 
 run: $(RUN)
 	@exec .venv/bin/pouw up
@@ -18,6 +18,10 @@ lint: $(DEV)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# The C decoders under a fuzzer, for SECS seconds in all; what it reached is kept in var/fuzz. Needs clang.
+fuzz: $(DEV)
+	.venv/bin/python -m tools.fuzz --seconds $(or $(SECS),120) $(TARGETS)
 
 # README's commands as a newcomer types them, from a fresh clone with an empty HOME; FULL=1 also runs the tests there.
 fresh:
