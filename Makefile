@@ -6,7 +6,7 @@ SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx $(wildcard pouw/_fast/*.
 RUN := .venv/.run
 DEV := .venv/.dev
 
-.PHONY: run test lint fuzz fresh lock clean
+.PHONY: run test lint fuzz sanitize fresh lock clean
 
 run: $(RUN)
 	@exec .venv/bin/pouw up
@@ -22,6 +22,10 @@ lint: $(DEV)
 # The C decoders under a fuzzer, for SECS seconds in all; what it reached is kept in var/fuzz. Needs clang.
 fuzz: $(DEV)
 	.venv/bin/python -m tools.fuzz --seconds $(or $(SECS),120) $(TARGETS)
+
+# The extension's unit tests on a build with AddressSanitizer and UBSan, which is made in a temporary folder.
+sanitize: $(DEV)
+	.venv/bin/python -m tools.sanitize $(ARGS)
 
 # README's commands as a newcomer types them, from a fresh clone with an empty HOME; FULL=1 also runs the tests there.
 fresh:

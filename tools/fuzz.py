@@ -88,7 +88,7 @@ class Fuzzer:
         command: list[str | Path] = [
             sys.executable, "-m", "tools.instrumented", self.extension, "tests.fuzz", target, corpus,
             f"-max_total_time={seconds}", f"-max_len={LONGEST_INPUT}", f"-artifact_prefix={found}/{target}-",
-            "-use_value_profile=1", "-timeout=10", f"-dict={words}", "-print_final_stats=1",
+            "-timeout=10", f"-dict={words}", "-print_final_stats=1",
         ]  # fmt: skip
         log = folder / f"{target}.log"
         with log.open("w") as out:

@@ -171,7 +171,7 @@ def _change_field(fields: list[Field], at: int, chance: Chance) -> None:
     elif kind == 2:
         fields.insert(at, fields.pop(chance.randrange(len(fields))))
     elif kind == 3:
-        number = chance.randrange(18)
+        number = chance.choice((1, 2, 3, chance.randrange(18)))
         known = chance.choice((number << 3, number << 3 | _LENGTH))
         fields.append((known, chance.randbytes(chance.randrange(40)) if known & 7 else chance.choice(INTEGERS)))
         fields.sort(key=lambda field: field[0])
@@ -182,9 +182,9 @@ def _change_field(fields: list[Field], at: int, chance: Chance) -> None:
 def _other(value: int | bytes, chance: Chance) -> int | bytes:
     if isinstance(value, int):
         return chance.choice((value + 1, max(value - 1, 0), chance.choice(INTEGERS)))
-    if chance.random() < 0.5:
+    if chance.random() < 0.3:
         return chance.change(value)
-    size = chance.choice((*SIZES, chance.randrange(80)))
+    size = chance.randrange(80) if chance.random() < 0.5 else chance.choice(SIZES)
     return chance.choice((
         value[:size], value.ljust(size, b"x"), chance.randbytes(size), value[1:], value + b"\xc3\xa9",
         chance.choice(_ROUTES).encode(),
