@@ -6,7 +6,7 @@ SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx $(wildcard pouw/_fast/*.
 RUN := .venv/.run
 DEV := .venv/.dev
 
-.PHONY: run test lint fresh lock clean
+.PHONY: run test lint fuzz sanitize audit sbom fresh lock clean
 
 run: $(RUN)
 	@exec .venv/bin/pouw up
@@ -14,10 +14,29 @@ run: $(RUN)
 test: $(DEV)
 	.venv/bin/python -m pytest $(if $(CI),,-m "not debian") $(ARGS)
 
+# Ruff's rules S are Bandit's, and each exception from them has its reason in place. Bandit itself reports the same
+# places again, and beside them each import of subprocess and the example of a token: it would add ignores only.
 lint: $(DEV)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# The C decoders under a fuzzer, for SECS seconds in all; what it reached is kept in var/fuzz. Needs clang.
+fuzz: $(DEV)
+	.venv/bin/python -m tools.fuzz --seconds $(or $(SECS),120) $(TARGETS)
+
+# The extension's unit tests on a build with AddressSanitizer and UBSan, which is made in a temporary folder.
+sanitize: $(DEV)
+	.venv/bin/python -m tools.sanitize $(ARGS)
+
+# What is known against the packages of requirements.lock. "Error 1" is a vulnerability; "Error 3" says that the
+# vulnerability service did not answer for all of them, which is no verdict.
+audit: $(DEV)
+	.venv/bin/python -m tools.supply audit
+
+# A CycloneDX bill of materials of requirements.lock.
+sbom: $(DEV)
+	.venv/bin/python -m tools.supply sbom dist/pouw.cdx.json
 
 # README's commands as a newcomer types them, from a fresh clone with an empty HOME; FULL=1 also runs the tests there.
 fresh:

@@ -37,7 +37,7 @@ cdef uint64_t MAX_INTEGER = 0x7FFFFFFFFFFFFFFF
 @cython.final
 @cython.freelist(512)
 cdef class SignedReceipt:
-    """One receipt as it arrived. ``fault`` is None, or says what is malformed; then only the nonce may be set."""
+    """One receipt as it arrived. ``fault`` is None, or says what is malformed; then only the nonce counts."""
 
     cdef readonly str fault
     cdef readonly bytes body
