@@ -15,6 +15,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from pouw import __version__, logs
 from pouw.service.access import Access
 from pouw.service.challenges import ChallengeLimits, Challenges
+from pouw.service.epochs import Epochs
 from pouw.service.health import Health
 from pouw.service.history import History
 from pouw.service.identities import Identities
@@ -80,10 +81,19 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         clock=clock,
         random=secrets.token_bytes,
     )
+    epochs = Epochs(
+        pool,
+        settings.reward_rules,
+        genesis=settings.epoch_genesis,
+        epoch_secs=settings.epoch_secs,
+        minimum_bytes=settings.min_bytes_per_receipt,
+        signer=ring.current,
+    )
     submissions = Submissions(
         pool,
         verifier,
         ring,
+        epochs.calendar,
         clock=clock,
         spend_did_quota=quotas.spend_did,
         skew=settings.clock_skew_secs,

@@ -106,10 +106,12 @@ class Reader:
             self.faults.append(f"{name}: expected one of {', '.join(allowed)}, got {value[:40]!r}")
         return value
 
-    def integer(self, name: str, default: int, low: int, high: int) -> int | None:
-        """Read a whole number between two bounds."""
-        value = self.text(name, str(default))
-        if not re.fullmatch(r"[0-9]{1,18}", value, re.ASCII) or not low <= int(value) <= high:
+    def integer(self, name: str, default: int | None, low: int, high: int) -> int | None:
+        """Read a whole number between two bounds; unset it is ``default``."""
+        value = self._environ.get(name) or None
+        if value is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,40}", value, re.ASCII) or not low <= int(value) <= high:
             self.faults.append(f"{name}: expected a whole number from {low} to {high}, got {value[:40]!r}")
             return None
         return int(value)

@@ -14,6 +14,8 @@ from pouw.errors import SettingsError
 from pouw.keys import NodeKey, parse_ring, read_ring
 from pouw.production import faults_in_production
 from pouw.protocol.dids import is_did
+from pouw.protocol.rewards import Rules
+from pouw.protocol.types import PROOF_TYPE_NAMES, ProofType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEEPALIVE_ROOM_SECS = 30
+_WEIGHTS = (1, 2, 3, 2, 3)  # by proof type
 _HOST = re.compile(r"(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?\Z")
 
 
@@ -62,6 +65,21 @@ class Settings:
     body_max_bytes: int
     body_memory_bytes: int
     max_submits: int
+    epoch_secs: int
+    epoch_genesis: int | None
+    reward_weights: tuple[int, ...]
+    reward_unit_atoms: int
+    reward_budget_atoms: int
+    reward_epochs: int
+    reward_cap_divisor: int
+    payout_sink: Literal["none", "file", "webhook"]
+    payout_file: str
+    payout_webhook_url: Secret | None
+    verdict_retention_secs: int
+    challenge_retention_secs: int
+    receipt_retention_days: int
+    archive_dir: str
+    worker_metrics_port: int
     db_pool_size: int
     db_timeout_secs: int
     verify_threads: int
@@ -70,6 +88,18 @@ class Settings:
     def graceful_timeout_secs(self) -> int:
         """How long a stopping worker waits for what is in flight: any request, and idle connections."""
         return max(self.request_timeout_secs, _KEEPALIVE_ROOM_SECS)
+
+    @property
+    def reward_rules(self) -> Rules:
+        """What work is worth."""
+        pool = self.reward_budget_atoms // self.reward_epochs
+        return Rules(
+            weights=self.reward_weights,
+            unit=self.reward_unit_atoms,
+            budget=self.reward_budget_atoms,
+            pool=pool,
+            cap=pool // self.reward_cap_divisor,
+        )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -108,10 +138,27 @@ class Settings:
             "body_max_bytes": env.integer("POUW_BODY_MAX_BYTES", 65_536 + 40_960 * (batch_size_max or 0), 1_024, 2**31),
             "body_memory_bytes": env.integer("POUW_BODY_MEMORY_BYTES", 2**26, 2**20, 2**40),
             "max_submits": env.integer("POUW_MAX_SUBMITS", 128, 1, 100_000),
+            "epoch_secs": env.integer("POUW_EPOCH_SECS", 3_600, 1, 86_400 * 366),
+            "epoch_genesis": env.integer("POUW_EPOCH_GENESIS", None, 0, 2**40),
+            "reward_weights": env.parsed("POUW_REWARD_WEIGHTS", _weights, required=False) or _WEIGHTS,
+            "reward_unit_atoms": env.integer("POUW_REWARD_UNIT_ATOMS", 10**12, 0, 10**30),
+            "reward_budget_atoms": env.integer("POUW_REWARD_BUDGET_ATOMS", 2_100_000 * 10**18, 0, 10**38),
+            "reward_epochs": env.integer("POUW_REWARD_EPOCHS", 4 * 8_760, 1, 10**9),
+            "reward_cap_divisor": env.integer("POUW_REWARD_CAP_DIVISOR", 100, 1, 10**9),
+            "payout_sink": env.choice("POUW_PAYOUT_SINK", "none", ("none", "file", "webhook")),
+            "payout_file": env.text("POUW_PAYOUT_FILE", "payouts.jsonl"),
+            "payout_webhook_url": env.parsed("POUW_PAYOUT_WEBHOOK_URL", _webhook_url, required=False),
+            "verdict_retention_secs": env.integer("POUW_VERDICT_RETENTION_SECS", 86_400, 60, 10**9),
+            "challenge_retention_secs": env.integer("POUW_CHALLENGE_RETENTION_SECS", 7 * 86_400, 3_600, 10**9),
+            "receipt_retention_days": env.integer("POUW_RECEIPT_RETENTION_DAYS", 90, 1, 36_500),
+            "archive_dir": env.text("POUW_ARCHIVE_DIR", ""),
+            "worker_metrics_port": env.integer("POUW_WORKER_METRICS_PORT", 9091, 1, 65_535),
             "db_pool_size": env.integer("POUW_DB_POOL_SIZE", 8, 1, 1_000),
             "db_timeout_secs": env.integer("POUW_DB_TIMEOUT_SECS", 5, 1, 600),
             "verify_threads": env.integer("POUW_VERIFY_THREADS", os.cpu_count() or 1, 1, 256),
         }
+        if built["payout_sink"] == "webhook" and built["payout_webhook_url"] is None:
+            env.faults.append("POUW_PAYOUT_WEBHOOK_URL: the sink webhook needs it")
         if (built["tls_cert_file"] is None) != (built["tls_key_file"] is None):
             env.faults.append("POUW_TLS_CERT_FILE and POUW_TLS_KEY_FILE are set together or not at all")
         if env.faults:
@@ -157,6 +204,23 @@ def _hosts(text: str) -> frozenset[str]:
     if wrong:
         raise ValueError(f"expected hosts such as node.example or node.example:8443, got {wrong[0][:60]!r}")
     return hosts
+
+
+def _weights(text: str) -> tuple[int, ...]:
+    weights = dict(zip(ProofType, _WEIGHTS, strict=True))
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        if name not in PROOF_TYPE_NAMES or not re.fullmatch(r"[0-9]{1,6}", value, re.ASCII):
+            raise ValueError(f"expected weights such as hash=1,merkle=2, got {part.strip()[:40]!r}")
+        weights[PROOF_TYPE_NAMES[name]] = int(value)
+    return tuple(weights.values())
+
+
+def _webhook_url(text: str) -> Secret:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected https://host/path")
+    return Secret(text)
 
 
 def _database_url(text: str) -> Secret:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pouw.service.checks import Client
     from pouw.service.keyring import KeyRing
     from pouw.store.challenges import Challenge
+    from pouw.store.epochs import Calendar
     from pouw.store.pool import Pool
     from pouw.store.submissions import Known
     from pouw.verify import Verifier
@@ -50,6 +51,7 @@ class Submissions:
         pool: Pool,
         verifier: Verifier,
         ring: KeyRing,
+        calendar: Callable[[], Calendar],
         *,
         clock: Callable[[], float],
         spend_did_quota: Callable[[str], None],
@@ -59,6 +61,7 @@ class Submissions:
         self._pool = pool
         self._verifier = verifier
         self._ring = ring
+        self._calendar = calendar
         self._clock = clock
         self._spend_did_quota = spend_did_quota
         self._skew = skew
@@ -128,7 +131,13 @@ class Submissions:
 
         with metrics.stage("commit"):
             answer, outcome = store.settle(
-                self._pool, key, proven=proven, claims=list(claims.values()), taken=known.taken, decide=decide
+                self._pool,
+                self._calendar(),
+                key,
+                proven=proven,
+                claims=list(claims.values()),
+                taken=known.taken,
+                decide=decide,
             )
         if outcome is None:
             return Answer(answer, replayed=True)

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from pouw.errors import BatchConflict, StoreError, StoreUnavailable
+from pouw.errors import BatchConflict, EpochClosed, StoreError, StoreUnavailable, VerdictGone
 from pouw.store.challenges import Challenge
+from pouw.store.epochs import enter
+from pouw.store.partitions import make_partitions
 from pouw.store.pool import session
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
     from pouw.protocol.verdicts import Rejection
+    from pouw.store.epochs import Calendar
     from pouw.store.pool import Pool
 
 _ATTEMPTS = 5
@@ -140,6 +143,7 @@ def _challenge(row: TupleRow) -> Challenge:
 
 def settle(
     pool: Pool,
+    calendar: Calendar,
     key: BatchKey,
     *,
     proven: bool,
@@ -159,9 +163,12 @@ def settle(
     for attempt in range(_ATTEMPTS):
         try:
             with session(pool) as connection:
-                return _settle_once(connection, key, proven, claims, taken if attempt == 0 else None, decide)
+                known = taken if attempt == 0 else None
+                return _settle_once(connection, calendar, key, proven, claims, known, decide)
         except StoreError as error:
-            if not isinstance(error.__cause__, _RACES):
+            if isinstance(error.__cause__, psycopg.errors.CheckViolation):
+                make_partitions(pool)  # the background process did not: this day has no partition yet
+            elif not isinstance(error, EpochClosed) and not isinstance(error.__cause__, _RACES):
                 raise
     raise StoreUnavailable("The database is too contended to settle this batch.")
 
@@ -176,6 +183,7 @@ _RACES = (
 
 def _settle_once(
     connection: Connection[TupleRow],
+    calendar: Calendar,
     key: BatchKey,
     proven: bool,
     claims: Sequence[Claim],
@@ -192,17 +200,23 @@ def _settle_once(
         used = connection.execute(
             """
             SELECT nonce, receipts_used, bytes_used FROM challenges
-            WHERE nonce = ANY(%b) ORDER BY nonce FOR UPDATE
-            """,
+            WHERE nonce = ANY(%b) AND expires_at > extract(epoch FROM now()) - 600 ORDER BY nonce FOR UPDATE
+            """,  # by the database's clock too: longer after its end, a challenge's nonces may be purged
             (list({claim.challenge_nonce for claim in claims}),),
         )
         again = _select_taken(connection, [claim.nonce_digest for claim in claims]) if taken is None else ()
-        now = connection.execute("SELECT now()")
+        enter(connection, calendar)
+        now = connection.execute(
+            "SELECT now(), EXISTS (SELECT FROM epochs WHERE ends_at > now())"  # after the lock: sees who closed it
+        )
         first = _read_answer(answer, key)
         if first is not None:
             return first, None
         outcome = decide(taken or {row[0] for row in again}, {row[0]: Used(row[1], row[2]) for row in used})
-        submitted_at: datetime = now.fetchone()[0]  # type: ignore[index]  # a SELECT without FROM has a row
+        submitted_at: datetime
+        submitted_at, closed = now.fetchone()  # type: ignore[misc]  # a SELECT without FROM has a row
+        if closed:
+            raise EpochClosed("The epoch was closed meanwhile.")
         _write(connection, key, proven, outcome, submitted_at)
     return outcome.answer, outcome
 
@@ -228,7 +242,9 @@ def _read_answer(cursor: psycopg.Cursor[TupleRow], key: BatchKey) -> bytes | Non
         return None
     if row[0] != key.digest:
         raise BatchConflict("This batch nonce was used for a batch with other content.")
-    answer: bytes = row[1]
+    answer: bytes | None = row[1]
+    if answer is None:
+        raise VerdictGone("This batch was answered, and its verdict is not kept any more.")
     return answer
 
 

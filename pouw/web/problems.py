@@ -17,12 +17,14 @@ from pouw.errors import (
     AccessError,
     BatchConflict,
     BodyError,
+    EpochError,
     IdentityConflict,
     KeyMaterialError,
     NoSigningKey,
     QuotaExceeded,
     StoreError,
     StoreUnavailable,
+    VerdictGone,
 )
 from pouw.logs import log
 
@@ -88,6 +90,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(BatchConflict, _batch_conflict)
     app.register_error_handler(IdentityConflict, _identity_conflict)
     app.register_error_handler(StoreError, _store_error)
+    app.register_error_handler(VerdictGone, _verdict_gone)
+    app.register_error_handler(EpochError, _epoch_error)
     app.register_error_handler(QuotaExceeded, _quota_exceeded)
     app.register_error_handler(AccessError, _access_error)
     app.register_error_handler(NoSigningKey, _no_signing_key)
@@ -132,6 +136,15 @@ def unavailable(detail: str) -> Problem:
         detail,
         headers={"Retry-After": str(_RETRY_AFTER_SECS)},
     )
+
+
+def _verdict_gone(error: VerdictGone) -> Response:
+    return Problem(410, "verdict-gone", "The verdict is gone.", f"{error} The batch's history tells.").response()
+
+
+def _epoch_error(error: EpochError) -> Response:
+    log.warning("epoch_error", error=str(error))
+    return unavailable("The node does not fit its database.").response()
 
 
 def _access_error(error: AccessError) -> Response:

@@ -1,0 +1,174 @@
+"""Closing epochs: work becomes money, exactly once, under a signed manifest that anyone can check."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pouw.logs import log
+from pouw.protocol import manifests
+from pouw.protocol.merkle import Roots, leaf_hash, path
+from pouw.store import epochs as store
+from pouw.store import trees
+from pouw.store.trees import PIECE_LEAVES, PREFIX_BYTES, Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
+    from pouw.keys import Signer
+    from pouw.protocol.rewards import Rules
+    from pouw.store.epochs import Calendar, EpochRow
+    from pouw.store.pool import Pool
+
+SETTLE_SECS = 10
+"""How long after its end an epoch is left alone: every batch that began in it is done by then, or will begin anew."""
+
+_HASH_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That a leaf is in an epoch's tree of receipts (RFC 9162, section 2.1.3)."""
+
+    index: int
+    leaf: bytes
+    siblings: list[bytes]
+
+
+class Epochs:
+    """Closes epochs one after the other, and proves what was in them."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        rules: Rules,
+        *,
+        genesis: int | None,
+        epoch_secs: int,
+        minimum_bytes: int,
+        signer: Callable[[], Signer],
+    ) -> None:
+        self._pool = pool
+        self._rules = rules
+        self._wish = (genesis, epoch_secs)
+        self._minimum_bytes = minimum_bytes
+        self._signer = signer
+        self._calendar: Calendar | None = None
+
+    def calendar(self) -> Calendar:
+        """Return when epochs begin; the first node on a database decides it.
+
+        Raises :class:`pouw.errors.EpochError` where this node was told another calendar than the others.
+        """
+        if self._calendar is None:
+            self._calendar = store.agree(self._pool, *self._wish)
+        return self._calendar
+
+    def due(self) -> tuple[int, float]:
+        """Return the first epoch that is not closed, and the seconds since it may be; less than 0 if it may not yet."""
+        epoch = store.last_closed(self._pool) + 1
+        return epoch, store.server_time(self._pool) - self.calendar().starts_at(epoch + 1) - SETTLE_SECS
+
+    def close_due(self) -> int:
+        """Close every epoch that may be closed, in order; return how many were."""
+        closed = 0
+        while True:
+            epoch, overdue = self.due()
+            if overdue < 0:
+                return closed
+            closed += self.close(epoch)
+
+    def close(self, epoch: int) -> bool:
+        """Close one epoch; False where it is closed already. A crash on the way leaves nothing of it."""
+        calendar = self.calendar()
+        bounds = (calendar.starts_at(epoch), calendar.starts_at(epoch + 1))
+        with store.closing(self._pool, epoch) as connection:
+            if connection is None:
+                return False
+            previous = store.find(self._pool, epoch - 1)
+            left = max(0, self._rules.budget - store.spent(connection))
+            totals = store.reward(connection, epoch, bounds, self._rules, left, self._minimum_bytes)
+            manifest = manifests.Manifest(
+                epoch=epoch,
+                starts_at=bounds[0],
+                ends_at=bounds[1],
+                receipts=totals.receipts,
+                clients=totals.clients,
+                rules=self._rules,
+                budget_left=left,
+                computed=totals.computed,
+                allocated=totals.allocated,
+                receipts_root=_plant(connection, epoch, bounds),
+                rewards_root=_rewards_root(connection, epoch),
+                previous=manifests.FIRST_PREVIOUS if previous is None else manifests.digest(previous.manifest.encode()),
+            )
+            text = manifest.encode()
+            signer = self._signer()
+            row = store.EpochRow(epoch, text.decode(), signer.public_key, signer.sign(manifests.signed_bytes(text)))
+            store.conclude(connection, row, bounds, totals, self._rules.pool)
+        log.info("epoch_closed", epoch=epoch, receipts=totals.receipts, allocated_atoms=str(totals.allocated))
+        return True
+
+    def find(self, epoch: int) -> EpochRow | None:
+        """Return a closed epoch, or None."""
+        return store.find(self._pool, epoch)
+
+    def page(self, before: int, limit: int) -> list[EpochRow]:
+        """Return closed epochs below ``before``, the newest first."""
+        return store.page(self._pool, before, limit)
+
+    def prove(self, epoch: int, nonce: bytes) -> list[Proof]:
+        """Return a proof for each receipt of a closed epoch whose nonce begins with the same 16 bytes: mostly one."""
+        proofs = []
+        roots: list[bytes] = []
+        for piece in trees.find(self._pool, epoch, nonce[:PREFIX_BYTES]):
+            hashes = _split(piece.leaves)
+            for place, prefix in enumerate(_split(piece.nonces, PREFIX_BYTES)):
+                if prefix == nonce[:PREFIX_BYTES]:
+                    roots = roots or trees.roots(self._pool, epoch)
+                    siblings = path(hashes, place) + path(roots, piece.number)
+                    proofs.append(Proof(piece.number * PIECE_LEAVES + place, hashes[place], siblings))
+        return proofs
+
+
+def _plant(connection: Connection[TupleRow], epoch: int, bounds: tuple[int, int]) -> bytes:
+    """Compute and store the tree over an epoch's receipts; return its root."""
+    whole = Roots()
+    # A connection does one thing at a time, and an epoch may have more leaves than memory: a file is in between.
+    with tempfile.TemporaryFile() as spool:
+        count = 0
+        for piece in _pieces(connection, bounds):
+            count += 1
+            whole.add(piece.root)
+            pickle.dump((piece.number, piece.nonces, piece.leaves, piece.root), spool)
+        spool.seek(0)
+        trees.write(connection, epoch, (Piece(*pickle.load(spool)) for _ in range(count)))  # noqa: S301 - our own file
+    return whole.root()
+
+
+def _pieces(connection: Connection[TupleRow], bounds: tuple[int, int]) -> Iterator[Piece]:
+    sha256 = hashlib.sha256
+    nonces, hashes, number = [], [], 0
+    for prefix, entry in trees.receipts(connection, bounds):
+        nonces.append(prefix)
+        hashes.append(sha256(b"\0" + entry).digest())  # as merkle.leaf_hash, without a call for each of millions
+        if len(hashes) == PIECE_LEAVES:
+            yield Piece(number, b"".join(nonces), b"".join(hashes), Roots(hashes).root())
+            nonces, hashes, number = [], [], number + 1
+    if hashes:
+        yield Piece(number, b"".join(nonces), b"".join(hashes), Roots(hashes).root())
+
+
+def _rewards_root(connection: Connection[TupleRow], epoch: int) -> bytes:
+    lines = (manifests.RewardLine(*values) for values in store.reward_lines(connection, epoch))
+    return Roots(leaf_hash(line.encode()) for line in lines).root()
+
+
+def _split(run: bytes, size: int = _HASH_BYTES) -> list[bytes]:
+    return [run[at : at + size] for at in range(0, len(run), size)]

@@ -1,0 +1,90 @@
+"""The Merkle tree over an epoch's receipts, kept in pieces of 1,024 leaves.
+
+The order of leaves is that of the receipt nonces, and of the DIDs where two have the same: so a nonce is found by
+its place. The first 16 bytes of each nonce are kept beside the leaves' hashes, and a proof needs no receipt any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg.sql import SQL
+
+from pouw.store.pool import session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
+    from pouw.store.pool import Pool
+
+PIECE_LEAVES = 1_024
+PREFIX_BYTES = 16  # of a receipt nonce, which has at least so many
+
+_HEADER = b"PGCOPY\n\xff\r\n\0"  # PostgreSQL's documentation, COPY, "Binary Format"
+_HEADER_BYTES = 19
+_ROW_HEAD_BYTES = 6  # the number of values, and the size of the only one
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Up to 1,024 leaves: the first 16 bytes of their nonces and their hashes, each run together, and their root."""
+
+    number: int
+    nonces: bytes
+    leaves: bytes
+    root: bytes
+
+
+def receipts(connection: Connection[TupleRow], bounds: tuple[int, int]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each receipt of an epoch in the tree's order: its nonce's first 16 bytes, and its body and signature."""
+    query = SQL(
+        """
+        COPY (SELECT substring(receipt_nonce FOR 16) || body || signature FROM receipts
+              WHERE submitted_at >= to_timestamp({}) AND submitted_at < to_timestamp({})
+              ORDER BY receipt_nonce, client_did COLLATE "C") TO STDOUT (FORMAT BINARY)
+        """
+    ).format(*bounds)
+    with connection.cursor().copy(query) as copy:
+        for message in copy:
+            row = bytes(message)
+            if row.startswith(_HEADER):
+                row = row[_HEADER_BYTES:]
+            if len(row) > _ROW_HEAD_BYTES:  # the last message holds no row
+                at = _ROW_HEAD_BYTES + PREFIX_BYTES
+                yield row[_ROW_HEAD_BYTES:at], row[at:]
+
+
+def write(connection: Connection[TupleRow], epoch: int, pieces: Iterable[Piece]) -> None:
+    """Write pieces of an epoch's tree."""
+    with connection.cursor().copy(
+        "COPY epoch_tree (epoch, piece, first_nonce, nonces, leaves, root) FROM STDIN (FORMAT BINARY)"
+    ) as copy:
+        copy.set_types(("int8", "int4", "bytea", "bytea", "bytea", "bytea"))
+        for piece in pieces:
+            copy.write_row((epoch, piece.number, piece.nonces[:PREFIX_BYTES], piece.nonces, piece.leaves, piece.root))
+
+
+def find(pool: Pool, epoch: int, prefix: bytes) -> list[Piece]:
+    """Return the pieces that may hold a nonce that begins so: the last that begins before it, and all that begin so."""
+    with session(pool) as connection:
+        rows = connection.execute(
+            """
+            SELECT piece, nonces, leaves, root FROM epoch_tree
+            WHERE epoch = %(epoch)s AND first_nonce <= %(prefix)b AND piece >= coalesce(
+                (SELECT max(piece) FROM epoch_tree WHERE epoch = %(epoch)s AND first_nonce < %(prefix)b), 0)
+            ORDER BY piece
+            """,
+            {"epoch": epoch, "prefix": prefix},
+        ).fetchall()
+    return [Piece(*row) for row in rows]
+
+
+def roots(pool: Pool, epoch: int) -> list[bytes]:
+    """Return the roots of all pieces of an epoch's tree, in order."""
+    with session(pool) as connection:
+        rows = connection.execute("SELECT root FROM epoch_tree WHERE epoch = %s ORDER BY piece", (epoch,)).fetchall()
+    return [row[0] for row in rows]
