@@ -174,14 +174,12 @@ CREATE TABLE job_state (
     note jsonb NOT NULL DEFAULT '{}'
 );
 
--- Days of receipts that were exported and verified, and then dropped.
+-- Epochs whose export was written to the archive and audited there; their receipts may be dropped.
 CREATE TABLE archives (
-    day date PRIMARY KEY,
+    epoch bigint PRIMARY KEY,
     file text NOT NULL,
     sha256 bytea NOT NULL,
-    receipts bigint NOT NULL,
-    archived_at timestamptz NOT NULL DEFAULT now(),
-    dropped_at timestamptz
+    archived_at timestamptz NOT NULL DEFAULT now()
 );
 
 -- migrate:down

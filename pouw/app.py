@@ -19,11 +19,13 @@ from pouw.service.epochs import Epochs
 from pouw.service.health import Health
 from pouw.service.history import History
 from pouw.service.identities import Identities
-from pouw.service.keyring import KeyRing
+from pouw.service.keyring import KeyRing, open_signers
+from pouw.service.stats import Stats
 from pouw.service.submissions import Submissions
 from pouw.store.pool import Pool, open_pool
 from pouw.verify import Verifier
 from pouw.web import access as access_views
+from pouw.web import epochs as epoch_views
 from pouw.web import health as health_views
 from pouw.web import hooks, mining, node, problems, reading, registry
 from pouw.web.intake import Intake
@@ -34,7 +36,6 @@ from pouw.web.signatures import Signatures
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pouw.keys import Signer
     from pouw.settings import Settings
 
 BASE_PATH = "/api/v1/pouw"
@@ -63,7 +64,9 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     Call it after the worker has forked and gevent has patched: pools and threads do not survive a fork.
     """
     logs.configure(settings.log_level, as_json=settings.env == "production")
-    signers = _signers(settings)  # before anything that would have to be closed: a token may refuse
+    signers = open_signers(
+        settings.node_keys, settings.node_key_pkcs11, settings.pkcs11_pin
+    )  # before anything that would have to be closed: a token may refuse
     pool = open_pool(settings.database_url.reveal(), size=settings.db_pool_size, timeout=settings.db_timeout_secs)
     verifier = Verifier(settings.verify_threads)
     access = Access(pool)
@@ -124,6 +127,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         mining.blueprint(challenges, submissions, signatures, intake, settings, clock=clock),
         reading.blueprint(History(pool), signatures),
         registry.blueprint(identities, signatures, intake, settings),
+        epoch_views.blueprint(epochs, Stats(pool, epochs, settings.reward_rules, clock=clock)),
         access_views.blueprint(access, quotas, signatures, intake),
         node.blueprint(ring, settings),
     ):
@@ -132,16 +136,6 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask says
     app.extensions["pouw"] = Parts(pool, verifier)
     return app
-
-
-def _signers(settings: Settings) -> list[Signer]:
-    """Return the keys of the ring; those in PKCS#11 tokens are opened in this process."""
-    if not settings.node_key_pkcs11 or settings.pkcs11_pin is None:
-        return [*settings.node_keys]
-    from pouw.hsm import Pkcs11Key  # noqa: PLC0415 - an extra that few nodes have
-
-    pin = settings.pkcs11_pin.reveal()
-    return [*settings.node_keys, *(Pkcs11Key(uri, pin) for uri in settings.node_key_pkcs11)]
 
 
 def _redis_ping(settings: Settings) -> Callable[[], None] | None:

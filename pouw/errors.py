@@ -22,6 +22,7 @@
      ├── QuotaExceeded          a limit is spent
      ├── AccessError            a block or a quota that cannot be set
      ├── EpochError             an epoch cannot be closed, exported or audited as asked
+     ├── AuditError             an export is not what its manifest says
      ├── PayoutError            a payout cannot be moved as asked
      ├── MigrationError         the schema could not be moved
      ├── LocalServerError       an embedded server or a port is not to be had
@@ -127,6 +128,10 @@ class AccessError(PouwError):
 
 class EpochError(PouwError):
     """An epoch cannot be closed, exported or audited as it was asked for."""
+
+
+class AuditError(PouwError):
+    """An export is not what its manifest says; the message names the line."""
 
 
 class PayoutError(PouwError):

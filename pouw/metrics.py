@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from prometheus_client.context_managers import Timer
@@ -40,3 +41,29 @@ DB_ERRORS = Counter("pouw_db_errors", "Requests that failed for the database: un
 def stage(name: str) -> Timer:
     """Time one stage of a batch, as a context manager."""
     return SUBMIT_STAGE.labels(name).time()
+
+
+class JobMetrics:
+    """What the background process counts; made there only, so that a node does not show empty ones."""
+
+    def __init__(self) -> None:
+        self.runs = Counter("pouw_job_runs", "Runs of background jobs: done, failed, or elsewhere.", ["job", "outcome"])
+        self.rows = Counter("pouw_job_rows", "Rows that background jobs moved.", ["job"])
+        self.duration = Histogram(
+            "pouw_job_duration_seconds",
+            "Time of one run of a background job.",
+            ["job"],
+            buckets=(0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800),
+        )
+        self.last_success = Gauge(
+            "pouw_job_last_success_timestamp_seconds", "When a background job last succeeded in this process.", ["job"]
+        )
+        self.epoch_close_lag = Gauge(
+            "pouw_epoch_close_lag_seconds", "How long ago the oldest epoch that is not closed could have been."
+        )
+
+
+@functools.cache
+def jobs() -> JobMetrics:
+    """Return the background process's metrics."""
+    return JobMetrics()

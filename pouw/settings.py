@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -20,7 +21,6 @@ from pouw.protocol.types import PROOF_TYPE_NAMES, ProofType
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Network, IPv6Network
-    from pathlib import Path
 
 _KEEPALIVE_ROOM_SECS = 30
 _WEIGHTS = (1, 2, 3, 2, 3)  # by proof type
@@ -72,13 +72,12 @@ class Settings:
     reward_budget_atoms: int
     reward_epochs: int
     reward_cap_divisor: int
-    payout_sink: Literal["none", "file", "webhook"]
-    payout_file: str
+    payout_sink: Literal["none", "webhook"]
     payout_webhook_url: Secret | None
     verdict_retention_secs: int
     challenge_retention_secs: int
     receipt_retention_days: int
-    archive_dir: str
+    archive_dir: Path | None
     worker_metrics_port: int
     db_pool_size: int
     db_timeout_secs: int
@@ -145,13 +144,12 @@ class Settings:
             "reward_budget_atoms": env.integer("POUW_REWARD_BUDGET_ATOMS", 2_100_000 * 10**18, 0, 10**38),
             "reward_epochs": env.integer("POUW_REWARD_EPOCHS", 4 * 8_760, 1, 10**9),
             "reward_cap_divisor": env.integer("POUW_REWARD_CAP_DIVISOR", 100, 1, 10**9),
-            "payout_sink": env.choice("POUW_PAYOUT_SINK", "none", ("none", "file", "webhook")),
-            "payout_file": env.text("POUW_PAYOUT_FILE", "payouts.jsonl"),
+            "payout_sink": env.choice("POUW_PAYOUT_SINK", "none", ("none", "webhook")),
             "payout_webhook_url": env.parsed("POUW_PAYOUT_WEBHOOK_URL", _webhook_url, required=False),
             "verdict_retention_secs": env.integer("POUW_VERDICT_RETENTION_SECS", 86_400, 60, 10**9),
             "challenge_retention_secs": env.integer("POUW_CHALLENGE_RETENTION_SECS", 7 * 86_400, 3_600, 10**9),
             "receipt_retention_days": env.integer("POUW_RECEIPT_RETENTION_DAYS", 90, 1, 36_500),
-            "archive_dir": env.text("POUW_ARCHIVE_DIR", ""),
+            "archive_dir": Path(env.text("POUW_ARCHIVE_DIR", "")) if env.text("POUW_ARCHIVE_DIR", "") else None,
             "worker_metrics_port": env.integer("POUW_WORKER_METRICS_PORT", 9091, 1, 65_535),
             "db_pool_size": env.integer("POUW_DB_POOL_SIZE", 8, 1, 1_000),
             "db_timeout_secs": env.integer("POUW_DB_TIMEOUT_SECS", 5, 1, 600),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import ssl
+import sys
 import sysconfig
 import time
 import urllib.error
@@ -50,8 +51,17 @@ _SHORT_LIVES = 5
     type=click.Path(path_type=Path, file_okay=False),
     help="Where the node's key and its servers' data live.  [default: $XDG_DATA_HOME/pouw or ~/.local/share/pouw]",
 )
+@click.option(
+    "--worker-metrics-port",
+    envvar="POUW_WORKER_METRICS_PORT",
+    default=9091,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+)
 @click.option("--workers", envvar="POUW_WORKERS", type=click.IntRange(1, 1024), help="[default: one per core]")
-def command(host: str, port: int, metrics_port: int, data_dir: Path | None, workers: int | None) -> None:
+def command(
+    host: str, port: int, metrics_port: int, worker_metrics_port: int, data_dir: Path | None, workers: int | None
+) -> None:
     """Start a node with its own PostgreSQL and Valkey; Ctrl-C stops all of it.
 
     With POUW_DATABASE_URL or POUW_REDIS_URL set, that server is used and none is started.
@@ -59,8 +69,10 @@ def command(host: str, port: int, metrics_port: int, data_dir: Path | None, work
     _interrupt_on(signal.SIGTERM, signal.SIGHUP)
     check_port("--port", host, port)
     check_port("--metrics-port", os.environ.get("POUW_METRICS_HOST") or "127.0.0.1", metrics_port)
+    check_port("--worker-metrics-port", os.environ.get("POUW_METRICS_HOST") or "127.0.0.1", worker_metrics_port)
     directory = (data_dir or _default_data_dir()).expanduser().absolute()
     environ = os.environ | {"POUW_HOST": host, "POUW_PORT": str(port), "POUW_METRICS_PORT": str(metrics_port)}
+    environ["POUW_WORKER_METRICS_PORT"] = str(worker_metrics_port)
     if workers is not None:
         environ["POUW_WORKERS"] = str(workers)
     own_postgres, own_valkey = not _given("POUW_DATABASE_URL"), not _given("POUW_REDIS_URL")
@@ -90,26 +102,44 @@ def _run(servers: LocalServers, directory: Path, environ: dict[str, str]) -> Non
         environ["POUW_NODE_SECRET_KEY_FILE"] = str(directory / "node.key")
     settings = Settings.from_env(environ)
     migrations.run(settings.database_url.reveal(), "up")
-    node = _start_node(environ)
+    node = _Kept("node's master process", gunicorn_command(), environ)
+    worker = _Kept("background worker", [sys.executable, "-m", "pouw", "worker"], environ)
     try:
-        _wait_until_ready(node, settings)
+        _wait_until_ready(node.process, settings)
         click.echo(_banner(settings, directory))
-        short_lives = 0
-        while short_lives < _SHORT_LIVES:
-            started_at = time.monotonic()
-            while node.poll() is None:
-                time.sleep(_LOOK_SECS)
-                servers.revive()
-            click.echo("The node's master process ended; starting it again.", err=True)
-            short_lives = short_lives + 1 if time.monotonic() - started_at < _SHORT_LIFE_SECS else 0
-            node = _start_node(environ)
-        raise LocalServerError("The node ends again and again; its log above says why")
+        while True:
+            time.sleep(_LOOK_SECS)
+            servers.revive()
+            node.revive()
+            worker.revive()
     finally:
-        process.stop(node, signal.SIGTERM, settings.graceful_timeout_secs + _STOP_ROOM_SECS)
+        process.stop(worker.process, signal.SIGTERM, _STOP_ROOM_SECS)
+        process.stop(node.process, signal.SIGTERM, settings.graceful_timeout_secs + _STOP_ROOM_SECS)
 
 
-def _start_node(environ: dict[str, str]) -> subprocess.Popen[bytes]:
-    return process.start(gunicorn_command(), env=environ)
+class _Kept:
+    """A child that is started again when it ends, unless it ends again and again."""
+
+    def __init__(self, name: str, command: list[str], environ: dict[str, str]) -> None:
+        self._name = name
+        self._command = command
+        self._environ = environ
+        self._short_lives = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._started_at = time.monotonic()
+        self.process = process.start(self._command, env=self._environ)
+
+    def revive(self) -> None:
+        """Start it again where it ended; raise :class:`LocalServerError` where that does not help."""
+        if self.process.poll() is None:
+            return
+        self._short_lives = self._short_lives + 1 if time.monotonic() - self._started_at < _SHORT_LIFE_SECS else 0
+        if self._short_lives >= _SHORT_LIVES:
+            raise LocalServerError(f"The {self._name} ends again and again; the log above says why")
+        click.echo(f"The {self._name} ended; starting it again.", err=True)
+        self._start()
 
 
 def _wait_until_ready(node: subprocess.Popen[bytes], settings: Settings) -> None:

@@ -12,7 +12,7 @@ from pouw.logs import log
 from pouw.protocol import manifests
 from pouw.protocol.merkle import Roots, leaf_hash, path
 from pouw.store import epochs as store
-from pouw.store import trees
+from pouw.store import payouts, trees
 from pouw.store.trees import PIECE_LEAVES, PREFIX_BYTES, Piece
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Epochs:
             if connection is None:
                 return False
             previous = store.find(self._pool, epoch - 1)
-            left = max(0, self._rules.budget - store.spent(connection))
+            left = max(0, self._rules.budget - payouts.spent(connection))
             totals = store.reward(connection, epoch, bounds, self._rules, left, self._minimum_bytes)
             manifest = manifests.Manifest(
                 epoch=epoch,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from pouw.environment import Secret
     from pouw.keys import Signer
     from pouw.store.keys import NodeKeyRow
     from pouw.store.pool import Pool
@@ -54,6 +55,10 @@ class KeyRing:
         """
         return self._active(self._known.get())
 
+    def current_now(self) -> Signer:
+        """Return the key that signs, as the database has it at this moment."""
+        return self._active(self._known.renew())
+
     def known(self) -> list[NodeKeyRow]:
         """Return every key that the network's nodes signed with or will sign with, the newest first."""
         return self._known.get()
@@ -86,6 +91,18 @@ class KeyRing:
         in_hardware = {public: signer for public, signer in self._signers.items() if not isinstance(signer, NodeKey)}
         self._signers = in_hardware | in_files
         log.info("key_ring_read", keys=len(self._signers))
+
+
+def open_signers(keys: Sequence[NodeKey], uris: Sequence[str], pin: Secret | None) -> list[Signer]:
+    """Return the keys of a ring; those in PKCS#11 tokens are opened in this process.
+
+    Raises :class:`KeyMaterialError` where a token refuses.
+    """
+    if not uris or pin is None:
+        return [*keys]
+    from pouw.hsm import Pkcs11Key  # noqa: PLC0415 - an extra that few nodes have
+
+    return [*keys, *(Pkcs11Key(uri, pin.reveal()) for uri in uris)]
 
 
 def _state(file: Path | None) -> tuple[int, int, int] | None:

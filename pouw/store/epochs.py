@@ -120,18 +120,6 @@ def server_time(pool: Pool) -> float:
     return float(row[0])
 
 
-def spent(connection: Connection[TupleRow]) -> int:
-    """Return what was allocated of the lifetime budget so far: to epochs, and to compensations."""
-    row = connection.execute(
-        """
-        SELECT (SELECT coalesce(sum(allocated_atoms), 0) FROM epochs)
-             + (SELECT coalesce(sum(atoms), 0) FROM payouts WHERE dispute_id IS NOT NULL)
-        """
-    ).fetchone()
-    assert row is not None  # noqa: S101 - a SELECT without FROM has a row
-    return int(row[0])
-
-
 def reward(
     connection: Connection[TupleRow], epoch: int, bounds: tuple[int, int], rules: Rules, left: int, minimum: int
 ) -> Totals:
@@ -253,20 +241,3 @@ def reward_lines(connection: Connection[TupleRow], epoch: int) -> Iterator[tuple
         )
         for did, receipts, weight, raw, final, allocated in cursor:
             yield did, receipts, weight, int(raw), int(final), int(allocated)
-
-
-def money(pool: Pool) -> dict[str, int]:
-    """Return the sums over all closed epochs: epochs, receipts, and atoms computed, allocated and unallocated."""
-    with session(pool) as connection:
-        row = connection.execute(
-            """
-            SELECT count(*), coalesce(sum(receipts), 0)::bigint, coalesce(sum(computed_atoms), 0),
-                   coalesce(sum(allocated_atoms), 0), coalesce(sum(unallocated_atoms), 0)
-            FROM epochs
-            """
-        ).fetchone()
-        assert row is not None  # noqa: S101 - an aggregate has a row
-        names = ("epochs", "receipts", "computed_atoms", "allocated_atoms", "unallocated_atoms")
-        sums = dict(zip(names, map(int, row), strict=True))
-        states = connection.execute("SELECT state, sum(atoms) FROM payouts GROUP BY state").fetchall()
-    return sums | {f"{state}_atoms": int(amount) for state, amount in states}

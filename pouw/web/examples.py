@@ -78,6 +78,30 @@ EXAMPLES: dict[str, Any] = {
         "detail": "Missing data for required field.",
         "errors": [{"path": "/client_did", "message": "Missing data for required field."}],
     },
+    "EpochSchema": {
+        "epoch": 7,
+        "manifest": {"version": 1, "epoch": 7, "receipts": 3, "allocated_atoms": "6000000000000"},
+        "node_id": _NODE,
+        "signature": _SIGNATURE,
+    },
+    "ProofSchema": {
+        "tree_size": 2,
+        "root": _KEY,
+        "proofs": [{"index": 0, "leaf_hash": _NODE, "path": [_KEY]}],
+    },
+    "StatusSchema": {
+        "epoch": 8,
+        "epoch_starts_at": 1700000000,
+        "epoch_ends_at": 1700003600,
+        "last_closed_epoch": 7,
+        "rules": {"unit_atoms": "1000000000000"},
+        "budget_left_atoms": "2099999999994000000000000",
+    },
+    "StatsSchema": {
+        "closed": {"epochs": 8, "receipts": 3},
+        "atoms": {"computed": "6000000000000", "allocated": "6000000000000", "unallocated": "0", "paid": "0"},
+        "present": {"batches": 1, "accepted": 2, "rejected": 0, "tallied_at": 1700000030},
+    },
     "QuotaSchema": {
         "limits": [{"scope": "IP", "limit": 100, "remaining": 97, "reset_secs": 12, "window_secs": 60}],
         "local": False,

@@ -183,6 +183,42 @@ class NodeSchema(Schema):
     limits = fields.Dict(required=True)
 
 
+class EpochSchema(Schema):
+    """A closed epoch: the signature is over its context label and the manifest's canonical JSON (RFC 8785)."""
+
+    epoch = fields.Integer(required=True)
+    manifest = fields.Dict(required=True)
+    node_id = fields.String(required=True)
+    signature = fields.String(required=True)
+
+
+class ProofSchema(Schema):
+    """Inclusion proofs as in RFC 9162, section 2.1.3; one for each receipt whose nonce begins so."""
+
+    tree_size = fields.Integer(required=True)
+    root = fields.String(required=True)
+    proofs = fields.List(fields.Dict(), required=True)
+
+
+class StatusSchema(Schema):
+    """The present epoch and the money. Amounts are strings of atoms, times unix seconds."""
+
+    epoch = fields.Integer(required=True)
+    epoch_starts_at = fields.Integer(required=True)
+    epoch_ends_at = fields.Integer(required=True)
+    last_closed_epoch = fields.Integer(required=True, allow_none=True)
+    rules = fields.Dict(required=True)
+    budget_left_atoms = fields.String(required=True)
+
+
+class StatsSchema(Schema):
+    """Counts: `closed` over closed epochs, `atoms` by what became of them, `present` for the epoch that runs."""
+
+    closed = fields.Dict(required=True)
+    atoms = fields.Dict(required=True)
+    present = fields.Dict(required=True)
+
+
 class LimitSchema(Schema):
     """Where a client stands with one limit: requests, and seconds until more than `remaining` is there."""
 
