@@ -64,9 +64,8 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     Call it after the worker has forked and gevent has patched: pools and threads do not survive a fork.
     """
     logs.configure(settings.log_level, as_json=settings.env == "production")
-    signers = open_signers(
-        settings.node_keys, settings.node_key_pkcs11, settings.pkcs11_pin
-    )  # before anything that would have to be closed: a token may refuse
+    # Before anything that would have to be closed: a token may refuse.
+    signers = open_signers(settings.node_keys, settings.node_key_pkcs11, settings.pkcs11_pin)
     pool = open_pool(settings.database_url.reveal(), size=settings.db_pool_size, timeout=settings.db_timeout_secs)
     verifier = Verifier(settings.verify_threads)
     access = Access(pool)

@@ -14,7 +14,7 @@ from typing import Any
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from pouw.errors import ManifestError
+from pouw.errors import ManifestError, RewardError
 from pouw.protocol.rewards import Rules, atoms, rules_from_json
 
 VERSION = 1
@@ -98,9 +98,9 @@ def decode(text: bytes) -> Manifest:
             allocated=atoms(value["allocated_atoms"]),
             receipts_root=bytes.fromhex(value["receipts_root"]),
             rewards_root=bytes.fromhex(value["rewards_root"]),
-            previous=value["previous"],
+            previous=bytes.fromhex(value["previous"]).hex(),
         )
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (RewardError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ManifestError(f"This is not a manifest: {error!r}") from error
     if manifest.encode() != text:
         raise ManifestError("The manifest is not in its canonical form, or its amounts do not add up.")

@@ -212,11 +212,11 @@ def _settle_once(
         first = _read_answer(answer, key)
         if first is not None:
             return first, None
-        outcome = decide(taken or {row[0] for row in again}, {row[0]: Used(row[1], row[2]) for row in used})
         submitted_at: datetime
         submitted_at, closed = now.fetchone()  # type: ignore[misc]  # a SELECT without FROM has a row
         if closed:
             raise EpochClosed("The epoch was closed meanwhile.")
+        outcome = decide(taken or {row[0] for row in again}, {row[0]: Used(row[1], row[2]) for row in used})
         _write(connection, key, proven, outcome, submitted_at)
     return outcome.answer, outcome
 
