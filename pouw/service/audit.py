@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from pouw.protocol.manifests import Manifest
 
 
+_CHUNK_BYTES = 1 << 20
+_MOST_LINE_BYTES = 1 << 20  # a receipt has at most some 10,000 bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What an audit found to be right. ``unproven_keys`` counts DIDs whose key only the node's registry knows."""
@@ -70,10 +74,21 @@ class _Lines:
         self._lines = self._read(file)
 
     def _read(self, file: Path) -> Iterator[bytes]:
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        rest = b""
         try:
-            with lzma.open(file, "rb") as opened:
-                yield from opened
-        except (OSError, EOFError, lzma.LZMAError) as error:
+            with file.open("rb") as opened:
+                while not decompressor.eof:
+                    given = opened.read(_CHUNK_BYTES) if decompressor.needs_input else b""
+                    if not given and decompressor.needs_input:
+                        raise AuditError(f"{file} ends early")
+                    *lines, rest = (rest + decompressor.decompress(given, _CHUNK_BYTES)).split(b"\n")
+                    yield from lines
+                    if len(rest) > _MOST_LINE_BYTES:
+                        raise AuditError(f"{file} has a line that is too long")
+                if rest or decompressor.unused_data or opened.read(1):
+                    raise AuditError(f"{file} goes on after its end")
+        except (OSError, lzma.LZMAError) as error:
             raise AuditError(f"{file} cannot be read to its end: {error}") from error
 
     def next(self) -> Any:
@@ -85,7 +100,7 @@ class _Lines:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise self.fault(f"this is not JSON: {error}") from None
-        if manifests.canonical(value) + b"\n" != line:
+        if manifests.canonical(value) != line:
             raise self.fault("this is not in its canonical form")
         return value
 
