@@ -126,11 +126,12 @@ def test_a_node_whose_clock_is_two_hours_behind_credits_nothing_twice(node: Node
         spend_did_quota=lambda _did: None, skew=10 * 3600, identity_min_age=0,
     )  # fmt: skip
     verdicts: list[Verdict] = []
-    receipts = _fastverify.decode_json(items)
-    behind.submit(
-        Batch(client.did, None, b"d" * 32, receipts),
-        lambda verdict, signature: (verdicts.append(verdict), signature)[1],
-    )
+
+    def render(verdict: Verdict, signature: bytes) -> bytes:
+        verdicts.append(verdict)
+        return signature
+
+    behind.submit(Batch(client.did, None, b"d" * 32, _fastverify.decode_json(items)), render)
     [verdict] = verdicts
     assert verdict.accepted == ()
     assert [rejection.detail for rejection in verdict.rejected] == [Detail.UNKNOWN_CHALLENGE]

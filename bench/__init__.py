@@ -1,0 +1,1 @@
+"""Measurements of the node and its parts; nothing here is a test."""

@@ -1,0 +1,85 @@
+"""How long closing an epoch takes: python -m bench.close --receipts 10000000.
+
+The embedded PostgreSQL runs with fsync on and its default memory settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+from nacl.signing import SigningKey
+
+from pouw.keys import NodeKey
+from pouw.local.servers import LocalServers
+from pouw.protocol.types import ProofType
+from pouw.service.epochs import Epochs
+from pouw.settings import Settings
+from pouw.store import migrations
+from pouw.store.pool import open_pool
+
+_STEP = 1_000_000
+_EPOCH_SECS = 86_400
+
+
+def fill(url: str, receipts: int, dids: int) -> None:
+    """Write receipts of the size of real ones, spread over the DIDs and the proof types."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for first in range(0, receipts, _STEP):
+            connection.execute(
+                """
+                INSERT INTO receipts (batch_id, client_did, receipt_nonce, challenge_nonce, proof_type, bytes_verified,
+                                      result_ok, body, signature, submitted_at)
+                SELECT i / 100, 'did:key:z6Mk' || md5((i %% %(dids)s)::text) || 'abcdefghijkl', sha256(int8send(i)),
+                       sha256(int8send(i / 1000)), i %% %(kinds)s, 4096, true,
+                       sha256(int8send(i)) || sha512(int8send(i + 1)) || sha512(int8send(i + 2)) || sha512(int8send(i)),
+                       sha512(int8send(i)), now()
+                FROM generate_series(%(first)s::bigint, %(last)s::bigint) i
+                """,
+                {
+                    "first": first,
+                    "last": min(receipts, first + _STEP) - 1,
+                    "dids": dids,
+                    "kinds": len(ProofType),
+                },
+            )
+            print(f"{min(receipts, first + _STEP):,} receipts written", flush=True)
+        connection.execute("VACUUM ANALYZE receipts")
+
+
+def main(receipts: int, dids: int, folder: Path) -> None:
+    """Fill a database and close its epoch."""
+    with LocalServers(folder, postgres=True, valkey=False) as servers:
+        assert servers.postgres is not None
+        url = servers.postgres.url()
+        migrations.run(url, "up")
+        fill(url, receipts, dids)
+        pool = open_pool(url, size=2, timeout=3_600)
+        key = NodeKey(SigningKey.generate())
+        settings = Settings.from_env({"POUW_NODE_SECRET_KEY": "A" * 43 + "=", "POUW_DATABASE_URL": url})
+        genesis = int(time.time()) - _EPOCH_SECS // 2
+        epochs = Epochs(
+            pool,
+            settings.reward_rules,
+            genesis=genesis,
+            epoch_secs=_EPOCH_SECS,
+            minimum_bytes=settings.min_bytes_per_receipt,
+            signer=lambda: key,
+        )
+        start = time.perf_counter()
+        epochs.close(0)
+        print(f"{receipts:,} receipts of {dids:,} DIDs closed in {time.perf_counter() - start:.1f} s")
+        pool.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--receipts", type=int, default=1_000_000)
+    parser.add_argument("--dids", type=int, default=10_000)
+    parser.add_argument("--folder", type=Path, default=None, help="where the database lies; a temporary one without it")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pouw-bench-") as temporary:
+        main(options.receipts, options.dids, options.folder or Path(temporary))
