@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import tempfile
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING
 from pouw.logs import log
 from pouw.protocol import manifests
 from pouw.protocol.merkle import Roots, leaf_hash, path
+from pouw.service.pieces import pieces, split
 from pouw.store import epochs as store
 from pouw.store import payouts, trees
 from pouw.store.trees import PIECE_LEAVES, PREFIX_BYTES, Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SETTLE_SECS = 10
 """How long after its end an epoch is left alone: every batch that began in it is done by then, or will begin anew."""
-
-_HASH_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +126,8 @@ class Epochs:
         proofs = []
         roots: list[bytes] = []
         for piece in trees.find(self._pool, epoch, nonce[:PREFIX_BYTES]):
-            hashes = _split(piece.leaves)
-            for place, prefix in enumerate(_split(piece.nonces, PREFIX_BYTES)):
+            hashes = split(piece.leaves)
+            for place, prefix in enumerate(split(piece.nonces, PREFIX_BYTES)):
                 if prefix == nonce[:PREFIX_BYTES]:
                     roots = roots or trees.roots(self._pool, epoch)
                     siblings = path(hashes, place) + path(roots, piece.number)
@@ -143,7 +141,7 @@ def _plant(connection: Connection[TupleRow], epoch: int, bounds: tuple[int, int]
     # A connection does one thing at a time, and an epoch may have more leaves than memory: a file is in between.
     with tempfile.TemporaryFile() as spool:
         count = 0
-        for piece in _pieces(connection, bounds):
+        for piece in pieces(trees.receipts(connection, bounds)):
             count += 1
             whole.add(piece.root)
             pickle.dump((piece.number, piece.nonces, piece.leaves, piece.root), spool)
@@ -152,23 +150,6 @@ def _plant(connection: Connection[TupleRow], epoch: int, bounds: tuple[int, int]
     return whole.root()
 
 
-def _pieces(connection: Connection[TupleRow], bounds: tuple[int, int]) -> Iterator[Piece]:
-    sha256 = hashlib.sha256
-    nonces, hashes, number = [], [], 0
-    for prefix, entry in trees.receipts(connection, bounds):
-        nonces.append(prefix)
-        hashes.append(sha256(b"\0" + entry).digest())  # as merkle.leaf_hash, without a call for each of millions
-        if len(hashes) == PIECE_LEAVES:
-            yield Piece(number, b"".join(nonces), b"".join(hashes), Roots(hashes).root())
-            nonces, hashes, number = [], [], number + 1
-    if hashes:
-        yield Piece(number, b"".join(nonces), b"".join(hashes), Roots(hashes).root())
-
-
 def _rewards_root(connection: Connection[TupleRow], epoch: int) -> bytes:
     lines = (manifests.RewardLine(*values) for values in store.reward_lines(connection, epoch))
     return Roots(leaf_hash(line.encode()) for line in lines).root()
-
-
-def _split(run: bytes, size: int = _HASH_BYTES) -> list[bytes]:
-    return [run[at : at + size] for at in range(0, len(run), size)]

@@ -60,7 +60,8 @@ def _write(pool: Pool, row: store.EpochRow, file: lzma.LZMAFile) -> tuple[int, i
     receipts = rewards = 0
     with session(pool) as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        for _prefix, entry in trees.receipts(connection, (manifest["starts_at"], manifest["ends_at"])):
+        for found in trees.receipts(connection, (manifest["starts_at"], manifest["ends_at"])):
+            entry = found[1 : -trees.PREFIX_BYTES]
             body, signature = entry[:-SIGNATURE_BYTES], entry[-SIGNATURE_BYTES:]
             file.write(canonical({"receipt": body.hex(), "signature": signature.hex()}) + b"\n")
             receipts += 1

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 PIECE_LEAVES = 1_024
 PREFIX_BYTES = 16  # of a receipt nonce, which has at least so many
 
-_HEADER = b"PGCOPY\n\xff\r\n\0"  # PostgreSQL's documentation, COPY, "Binary Format"
 _HEADER_BYTES = 19
 _ROW_HEAD_BYTES = 6  # the number of values, and the size of the only one
 
@@ -39,23 +38,28 @@ class Piece:
     root: bytes
 
 
-def receipts(connection: Connection[TupleRow], bounds: tuple[int, int]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each receipt of an epoch in the tree's order: its nonce's first 16 bytes, and its body and signature."""
+def receipts(connection: Connection[TupleRow], bounds: tuple[int, int]) -> Iterator[bytes]:
+    """Yield each receipt of an epoch in the tree's order: a zero byte, its body, its signature, its nonce's beginning.
+
+    All but the :data:`PREFIX_BYTES` of the nonce are what the hash of its leaf is made over. There may be millions of
+    them, so a row is one value.
+    """
+    connection.execute("SET LOCAL max_parallel_workers_per_gather = 2")
     query = SQL(
-        """
-        COPY (SELECT substring(receipt_nonce FOR 16) || body || signature FROM receipts
+        r"""
+        COPY (SELECT '\x00'::bytea || body || signature || substring(receipt_nonce FOR 16) FROM receipts
               WHERE submitted_at >= to_timestamp({}) AND submitted_at < to_timestamp({})
               ORDER BY receipt_nonce, client_did COLLATE "C") TO STDOUT (FORMAT BINARY)
         """
     ).format(*bounds)
     with connection.cursor().copy(query) as copy:
-        for message in copy:
-            row = bytes(message)
-            if row.startswith(_HEADER):
-                row = row[_HEADER_BYTES:]
-            if len(row) > _ROW_HEAD_BYTES:  # the last message holds no row
-                at = _ROW_HEAD_BYTES + PREFIX_BYTES
-                yield row[_ROW_HEAD_BYTES:at], row[at:]
+        rows = iter(copy)
+        first = bytes(next(rows))[_HEADER_BYTES:]  # PostgreSQL's documentation, COPY, "Binary Format"
+        if len(first) > _ROW_HEAD_BYTES:  # the last message holds no row
+            yield first[_ROW_HEAD_BYTES:]
+        for row in rows:
+            if len(row) > _ROW_HEAD_BYTES:
+                yield bytes(row[_ROW_HEAD_BYTES:])
 
 
 def write(connection: Connection[TupleRow], epoch: int, pieces: Iterable[Piece]) -> None:
