@@ -43,7 +43,8 @@ def rewards(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
     return _page(
         pool,
         """
-        SELECT epoch, receipts, weight, raw_atoms::text AS raw_atoms, final_atoms::text AS final_atoms
+        SELECT epoch, receipts, weight, raw_atoms::text AS raw_atoms, final_atoms::text AS final_atoms,
+               allocated_atoms::text AS allocated_atoms, capped
         FROM rewards WHERE client_did = %s AND epoch < %s ORDER BY epoch DESC LIMIT %s
         """,
         (did, before, limit),
@@ -51,13 +52,12 @@ def rewards(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
 
 
 def payouts(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
-    """Return the DID's payouts of rewards with an id below ``before``, the newest first."""
+    """Return the DID's payouts, of rewards and compensations, with an id below ``before``, the newest first."""
     return _page(
         pool,
         """
-        SELECT r.id, r.epoch, p.atoms::text AS atoms, p.state, p.attempts, p.changed_at
-        FROM rewards r JOIN payouts p ON p.reward_id = r.id
-        WHERE r.client_did = %s AND r.id < %s ORDER BY r.id DESC LIMIT %s
+        SELECT id, epoch, dispute_id, atoms::text AS atoms, state, attempts, reference, changed_at
+        FROM payouts WHERE client_did = %s AND id < %s ORDER BY id DESC LIMIT %s
         """,
         (did, before, limit),
     )
