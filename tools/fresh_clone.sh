@@ -13,14 +13,15 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 
 newcomer() { # name, PATH, prefix of every command
   local name=$1 path=$2; shift 2
-  local clone=$work/$name/clone home=$work/$name/home port metrics up
+  local clone=$work/$name/clone home=$work/$name/home port metrics worker up
   echo "== as $name =="
   mkdir -p "$home"
   git -c safe.directory='*' clone --quiet "$root" "$clone"
   if [ "$name" = nobody ]; then chown -R nobody "$work/$name"; else chmod 700 "$work/$name"; fi
-  port=$(free_port) metrics=$(free_port)
+  port=$(free_port) metrics=$(free_port) worker=$(free_port)
   cd "$clone"
-  setsid "$@" env -i PATH="$path" HOME="$home" POUW_PORT="$port" POUW_METRICS_PORT="$metrics" make run > "$work/$name.out" 2>&1 &
+  setsid "$@" env -i PATH="$path" HOME="$home" POUW_PORT="$port" POUW_METRICS_PORT="$metrics" \
+    POUW_WORKER_METRICS_PORT="$worker" make run > "$work/$name.out" 2>&1 &
   up=$!
   for _ in $(seq 300); do
     grep -q 'Ctrl-C stops it' "$work/$name.out" && break

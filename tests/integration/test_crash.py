@@ -43,7 +43,7 @@ class Up:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "pouw", "up", "--port", self.port, "--metrics-port", free_port()]
-        command += ["--workers", "2", "--data-dir", self.data]
+        command += ["--worker-metrics-port", free_port(), "--workers", "2", "--data-dir", self.data]
         environ = {"PATH": "/usr/bin:/bin", "POUW_RATE_LIMIT_IP": "1000000", "POUW_RATE_LIMIT_DID": "1000000"}
         self.process = process.start([str(word) for word in command], env=environ, log=self.log)
         wait_for(self.ready, timeout=60)

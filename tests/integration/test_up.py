@@ -16,7 +16,7 @@ import psutil
 import pytest
 import redis
 
-from tests.support import Http, Identity, free_port, node_key, wait_for
+from tests.support import API, Http, Identity, free_port, node_key, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "pouw", "up", *map(str, arguments)]
+    return [sys.executable, "-m", "pouw", "up", "--worker-metrics-port", str(free_port()), *map(str, arguments)]
 
 
 def fails(*arguments: object, **environ: str) -> str:
@@ -101,6 +101,7 @@ def test_data_outlives_a_restart_and_ctrl_c_leaves_no_process(folder: Path) -> N
     assert first.http.get("/openapi.json").json["openapi"] == "3.1.0"
     metrics = Http(f"http://127.0.0.1:{first.metrics_port}").get("/metrics").body.decode()
     assert "pouw_receipts_accepted_total 3.0" in metrics
+    wait_for(lambda: first.http.get(f"{API}/stats").json["present"]["accepted"] == 3, 40, 1)  # by the worker
     if os.geteuid() == 0:
         postmaster = next(each for each in first.family if each.name() == "postgres")
         assert postmaster.uids().effective != 0
