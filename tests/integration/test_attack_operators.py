@@ -157,3 +157,15 @@ def test_metrics_name_nobody(shared_node: Node, node: Node, client: Identity) ->
         for name in names:
             assert name not in text
         assert not re.search(r"did:|\d+\.\d+\.\d+\.\d+|[0-9a-f]{32}", text)
+
+
+def test_a_query_parameter_that_stands_twice(node: Node, client: Identity) -> None:
+    """Of two values a filter before the node and the node itself could each take another: neither counts."""
+    for who, path, query in (
+        (client, f"/receipts/{client.did}", "limit=1&limit=200"),
+        (client, f"/clients/{client.did}/history", "cursor=1&cursor=1"),
+        (OPERATOR, "/identities", "limit=1&limit=2"),
+    ):
+        answer = signed(node.http, who, "GET", f"{API}{path}?{query}")
+        assert (answer.status, answer.json["type"]) == (400, "urn:pouw:problem:bad-parameter")
+        assert answer.json["errors"][0]["path"] == f"/{query[: query.index('=')]}"
