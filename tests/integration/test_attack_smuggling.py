@@ -176,13 +176,14 @@ def test_a_request_inside_a_body_is_never_answered(shared_node: Node, case: tupl
 
 
 def test_a_body_beyond_the_limit_closes_the_connection(shared_node: Node) -> None:
-    """What follows a length that is refused unread is part of that body, whatever it looks like."""
+    """What follows a length that is refused unread is part of that body, and nobody is told to go on behind it."""
     mark = new_mark()
     for size in (10**8, 10**18, 10**40):
         first = request(POST, "Content-Type: application/json", f"Content-Length: {size}")
         answers = talk(shared_node, first + hidden(mark))
         assert mark.encode() not in answers
         assert statuses(answers) == [413]
+        assert b"\r\nconnection: close\r\n" in answers.lower()
 
 
 REQUEST_LINES = {
