@@ -91,6 +91,11 @@ def when_ready(_server: Any) -> None:
     GunicornPrometheusMetrics.start_http_server_when_ready(_settings.metrics_port, _settings.metrics_host)
 
 
+def pre_request(_worker: Any, request: Any) -> None:
+    """Let the application, which is given the body only, announce that the connection ends with its answer."""
+    request.body.close_connection = request.force_close
+
+
 def post_request(_worker: Any, _request: Any, _environ: Any, _response: Any) -> None:
     """Let other connections have their turn: a busy keep-alive connection never yields by itself."""
     gevent.sleep(0)

@@ -87,8 +87,9 @@ class Submissions:
         with metrics.stage("verify"):
             self._verify(batch.receipts, failures, client)
         claims = _claims(key.client_did, batch.receipts, failures, known.challenges)
-        # Only a receipt that was never credited proves who sent it: anyone can repeat an old one.
-        proven = any(claim.nonce_digest not in known.taken for claim in claims.values())
+        # Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited
+        # or came when its challenge's budget was spent.
+        proven = len(spend(claims, known.taken, known.used, known.challenges)) < len(claims)
         if proven:
             self._spend_did_quota(batch.client_did)
         return self._settle(key, batch.receipts, failures, claims, known, proven, render)

@@ -52,22 +52,23 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the database knows before a batch is judged."""
-
-    first_answer: bytes | None
-    challenges: dict[bytes, Challenge]
-    taken: set[bytes]
-    blocked: bool
-    identity: Identity | None
-
-
-@dataclass(frozen=True, slots=True)
 class Used:
     """How much of a challenge's budget is spent."""
 
     receipts: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the database knows before a batch is judged."""
+
+    first_answer: bytes | None
+    challenges: dict[bytes, Challenge]
+    used: dict[bytes, Used]
+    taken: set[bytes]
+    blocked: bool
+    identity: Identity | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def look_up(pool: Pool, key: BatchKey, challenge_nonces: list[bytes], nonce_dige
         challenges = connection.execute(
             """
             SELECT nonce, task_id, bound_did, issued_at, expires_at, max_receipts, max_bytes_total,
-                   min_bytes_per_receipt, allowed_proof_types
+                   min_bytes_per_receipt, allowed_proof_types, receipts_used, bytes_used
             FROM challenges WHERE nonce = ANY(%b)
             """,
             (challenge_nonces,),
@@ -127,9 +128,11 @@ def look_up(pool: Pool, key: BatchKey, challenge_nonces: list[bytes], nonce_dige
             (key.client_did,),
         )
         found = identity.fetchone()
+        first_answer, rows = _read_answer(answer, key), challenges.fetchall()
         return Known(
-            first_answer=_read_answer(answer, key),
-            challenges={row[0]: _challenge(row) for row in challenges},
+            first_answer=first_answer,
+            challenges={row[0]: _challenge(row) for row in rows},
+            used={row[0]: Used(*row[-2:]) for row in rows},
             taken={row[0] for row in taken},
             blocked=blocked.fetchone() is not None,
             identity=None if found is None else Identity(*found),
@@ -137,7 +140,7 @@ def look_up(pool: Pool, key: BatchKey, challenge_nonces: list[bytes], nonce_dige
 
 
 def _challenge(row: TupleRow) -> Challenge:
-    *columns, allowed = row
+    *columns, allowed, _receipts_used, _bytes_used = row
     return Challenge(*(*columns, frozenset(allowed)))
 
 

@@ -18,6 +18,8 @@ from pouw.web.wire import JSON, PROTOBUF
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from werkzeug.datastructures import MultiDict
+
     from pouw.web.intake import Intake
 
 _SMALL_BODY_BYTES = 4_096
@@ -62,16 +64,25 @@ def read_small(intake: Intake, schema: Schema) -> tuple[bytes, Any]:
     return body, load(schema, value, status=422, kind="bad-member", title=title)
 
 
-def load_query(schema: Schema, query: dict[str, Any]) -> Any:
+def load_query(schema: Schema, query: MultiDict[str, str]) -> Any:
     """Load a request's query; raise a :class:`Problem` that names every fault by its parameter."""
     title = "A parameter is not as it should be."
-    return load(schema, query, status=400, kind="bad-parameter", title=title)
+    return _named(
+        lambda: schema.load(schemas.plain_query(query.to_dict(flat=False))),
+        status=400,
+        kind="bad-parameter",
+        title=title,
+    )
 
 
 def load(schema: Schema, value: Any, *, status: int, kind: str, title: str) -> Any:
     """Load a value with a schema; raise a :class:`Problem` that names every fault by its path."""
+    return _named(lambda: schema.load(value), status=status, kind=kind, title=title)
+
+
+def _named(read: Callable[[], Any], *, status: int, kind: str, title: str) -> Any:
     try:
-        return schema.load(value)
+        return read()
     except ValidationError as error:
         faults = tuple(itertools.islice(schemas.flatten(error.messages), _MOST_FAULTS))
         raise Problem(status, kind, title, faults[0].message, faults=faults) from None

@@ -48,7 +48,7 @@ def _add_epochs(blp: Blueprint, epochs: Epochs) -> None:
         )
         def get(self) -> Response:
             """List closed epochs with their manifests."""
-            query = load_query(query_schema, request.args.to_dict())
+            query = load_query(query_schema, request.args)
             rows = epochs.page(query["cursor"], query["limit"])
             following = str(rows[-1].epoch) if len(rows) == query["limit"] else None
             return _json({"items": [_shown(row) for row in rows], "next": following}, _SHORTLY)

@@ -103,7 +103,9 @@ def _announced(content_types: tuple[str, ...], max_bytes: int) -> int:
 
 
 def _give_up_on_body() -> None:
-    """Let Gunicorn close the connection after the answer, instead of reading what is left of the body."""
+    """Let Gunicorn close the connection after the answer, and say so, instead of reading what is left of the body."""
     body = request.environ["wsgi.input"]
     if hasattr(body, "failed"):
         body.failed = True
+    if hasattr(body, "close_connection"):  # see pouw.serving.pre_request
+        body.close_connection()

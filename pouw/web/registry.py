@@ -48,7 +48,7 @@ def blueprint(identities: Identities, signatures: Signatures, intake: Intake, se
         def get(self) -> Response:
             """List identities, retired keys included (operators)."""
             signatures.require_operator()
-            query = load_query(query_schema, request.args.to_dict())
+            query = load_query(query_schema, request.args)
             rows = identities.page(query["cursor"], query["limit"])
             following = cursor_of(rows[-1]) if len(rows) == query["limit"] else None
             return _json({"items": [_shown(row) for row in rows], "next": following}, 200)

@@ -54,6 +54,8 @@ class _Message:
         target = request.environ.get("RAW_URI") or request.full_path.rstrip("?")
         self.method = request.method
         self.url = target if target.startswith("http") else f"{request.scheme}://{request.host}{target}"
+        # A target in absolute form names the host itself, and what Host says counts no more (RFC 9112, section 3.2.2).
+        self.host = self.url.partition("://")[2].partition("/")[0].partition("?")[0].lower()
         self.request_target = target
         self.headers = request.headers
 
@@ -104,13 +106,14 @@ class Signatures:
         """Return who signed the request, or None where nobody did; raise a 401 for a signature that does not hold."""
         if "Signature-Input" not in request.headers and "Signature" not in request.headers:
             return None
-        if self._public_hosts and request.host.lower() not in self._public_hosts:
+        message = _Message()
+        if self._public_hosts and message.host not in self._public_hosts:
             raise _unauthorised("The request was signed for a host that is not this node's.")
         keys = _Keys(self._identities, offered)
         verifier = Verifier(signature_algorithm=algorithms.ED25519, key_resolver=keys)
         try:
             [result] = verifier.verify(
-                _Message(),
+                message,
                 max_age=dt.timedelta(seconds=MAX_AGE_SECS),
                 expect_tag=TAG,
                 require_components=("@method",),

@@ -71,3 +71,19 @@ def test_copies_of_a_refused_receipt_do_not_spend_the_victims_quota(strict: Http
     for _ in range(DID_QUOTA + 1):
         strict.submit(batch_body(client.did, [copied], batch_nonce=secrets.token_hex(16)))
     assert_has_quota(strict, client)
+
+
+@pytest.mark.parametrize("wish", ["max_receipts=1", "max_bytes=4096"])
+def test_copies_of_a_receipt_beyond_the_budget_do_not_spend_the_victims_quota(
+    strict: Http, client: Identity, wish: str
+) -> None:
+    """The same with a receipt that was valid in everything, and came when its challenge's budget was spent."""
+    token = strict.challenge(f"?{wish}")
+    first, copied = hand_item(client, token), hand_item(client, token)
+    assert len(strict.accepted(client.batch([first, copied]))) == 1
+    for _ in range(2 * DID_QUOTA):
+        nonce = secrets.token_hex(16)
+        assert strict.accepted(batch_body(client.did, [copied], batch_nonce=nonce)) == []
+    strict.accepted(batch_body(client.did, [copied], batch_nonce=nonce))
+    item = hand_item(client, strict.challenge())
+    assert len(strict.accepted(client.batch([item], batch_nonce=nonce))) == 1
