@@ -15,6 +15,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from pouw import __version__, logs
 from pouw.service.access import Access
 from pouw.service.challenges import ChallengeLimits, Challenges
+from pouw.service.disputes import Disputes
 from pouw.service.epochs import Epochs
 from pouw.service.health import Health
 from pouw.service.history import History
@@ -25,9 +26,10 @@ from pouw.service.submissions import Submissions
 from pouw.store.pool import Pool, open_pool
 from pouw.verify import Verifier
 from pouw.web import access as access_views
+from pouw.web import disputes as dispute_views
 from pouw.web import epochs as epoch_views
 from pouw.web import health as health_views
-from pouw.web import hooks, mining, node, problems, reading, registry
+from pouw.web import hooks, lookout, mining, node, problems, reading, registry
 from pouw.web.intake import Intake
 from pouw.web.proxies import TrustedProxies
 from pouw.web.quotas import Quotas
@@ -101,6 +103,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         skew=settings.clock_skew_secs,
         identity_min_age=settings.identity_min_age_secs,
     )
+    history = History(pool)
     identities = Identities(pool)
     signatures = Signatures(identities, settings.operator_dids, settings.public_hosts, quotas.spend_did)
     intake = Intake(
@@ -124,9 +127,11 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     api.register_blueprint(health_views.blueprint(health))
     for blueprint in (
         mining.blueprint(challenges, submissions, signatures, intake, settings, clock=clock),
-        reading.blueprint(History(pool), signatures),
+        reading.blueprint(history, signatures),
         registry.blueprint(identities, signatures, intake, settings),
         epoch_views.blueprint(epochs, Stats(pool, epochs, settings.reward_rules, clock=clock)),
+        dispute_views.blueprint(Disputes(pool, budget=settings.reward_budget_atoms), signatures, intake),
+        lookout.blueprint(history, signatures),
         access_views.blueprint(access, quotas, signatures, intake),
         node.blueprint(ring, settings),
     ):

@@ -17,10 +17,12 @@
      │    ├── StoreUnavailable  it cannot be reached or took too long
      │    ├── BatchConflict     the batch nonce is taken by another content
      │    ├── IdentityConflict  the DID is registered already, or had the key before
+     │    ├── DisputeConflict   the dispute has moved on, or there are too many
      │    ├── EpochClosed       a batch came too late for the epoch that it began in
      │    └── VerdictGone       the batch was answered, and its verdict is not kept any more
      ├── QuotaExceeded          a limit is spent
      ├── AccessError            a block or a quota that cannot be set
+     ├── DisputeError           a dispute that cannot be filed or moved as asked
      ├── EpochError             an epoch cannot be closed, exported or audited as asked
      ├── AuditError             an export is not what its manifest says
      ├── PayoutError            a payout cannot be moved as asked
@@ -104,6 +106,10 @@ class IdentityConflict(StoreError):
     """The DID is registered already, or had this key before."""
 
 
+class DisputeConflict(StoreError):
+    """The dispute has moved on meanwhile, one about the same waits already, or there are too many."""
+
+
 class EpochClosed(StoreError):
     """The epoch in which this transaction began was closed meanwhile; another attempt counts for the next one."""
 
@@ -124,6 +130,10 @@ class QuotaExceeded(PouwError):
 
 class AccessError(PouwError):
     """A block or a quota that cannot be set as it was asked for."""
+
+
+class DisputeError(PouwError):
+    """A dispute cannot be filed or moved as it was asked for."""
 
 
 class EpochError(PouwError):

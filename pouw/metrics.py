@@ -35,6 +35,7 @@ RATE_LIMIT_BACKEND_ERRORS = Counter(
     "pouw_rate_limit_backend_errors", "Quota checks that Redis did not answer and local quotas took over."
 )
 OVERLOADS = Counter("pouw_overload_denials", "Requests refused at once for want of memory or of a slot.", ["what"])
+DISPUTES_LOGGED = Counter("pouw_disputes_logged", "Disputes that were filed.")
 DB_ERRORS = Counter("pouw_db_errors", "Requests that failed for the database: unavailable or refused.", ["kind"])
 
 

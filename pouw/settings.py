@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 _KEEPALIVE_ROOM_SECS = 30
+DEFAULT_BUDGET_ATOMS = 2_100_000 * 10**18
+MOST_BUDGET_ATOMS = 10**38
 _WEIGHTS = (1, 2, 3, 2, 3)  # by proof type
 _HOST = re.compile(r"(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?\Z")
 
@@ -141,7 +143,7 @@ class Settings:
             "epoch_genesis": env.integer("POUW_EPOCH_GENESIS", None, 0, 2**40),
             "reward_weights": env.parsed("POUW_REWARD_WEIGHTS", _weights, required=False) or _WEIGHTS,
             "reward_unit_atoms": env.integer("POUW_REWARD_UNIT_ATOMS", 10**12, 0, 10**30),
-            "reward_budget_atoms": env.integer("POUW_REWARD_BUDGET_ATOMS", 2_100_000 * 10**18, 0, 10**38),
+            "reward_budget_atoms": env.integer("POUW_REWARD_BUDGET_ATOMS", DEFAULT_BUDGET_ATOMS, 0, MOST_BUDGET_ATOMS),
             "reward_epochs": env.integer("POUW_REWARD_EPOCHS", 4 * 8_760, 1, 10**9),
             "reward_cap_divisor": env.integer("POUW_REWARD_CAP_DIVISOR", 100, 1, 10**9),
             "payout_sink": env.choice("POUW_PAYOUT_SINK", "none", ("none", "webhook")),

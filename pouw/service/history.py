@@ -96,6 +96,14 @@ class History:
             row["rejections"] = [_explained(rejection) for rejection in row["rejections"]]
         return rows
 
+    def rejections(self, *, cursor: int, limit: int, **filters: Any) -> list[reads.Row]:
+        """Return rejections by did, reason, detail, since and until, each with what it means and what to do."""
+        return [_explained(row) for row in reads.rejections(self._pool, cursor, limit, **filters)]
+
+    def anomalies(self, *, cursor: int, limit: int, **filters: Any) -> list[reads.Row]:
+        """Return anomaly flags by did, epoch and kind."""
+        return reads.anomalies(self._pool, cursor, limit, **filters)
+
     def pending(self, did: str) -> dict[str, Any]:
         """Return what is accepted and not yet paid for, and what happens to it next."""
         return reads.pending(self._pool, did) | {

@@ -31,7 +31,8 @@ def disputes(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
     return _page(
         pool,
         """
-        SELECT id, subject, subject_id, claim, state, filed_at, changed_at
+        SELECT id, subject, subject_id, claim, state, explanation, compensation_atoms::text AS compensation_atoms,
+               filed_at, changed_at
         FROM disputes WHERE client_did = %s AND id < %s ORDER BY id DESC LIMIT %s
         """,
         (did, before, limit),
@@ -96,6 +97,59 @@ def pending(pool: Pool, did: str) -> Row:
     return rows[0]
 
 
-def _page(pool: Pool, query: LiteralString, values: tuple[Any, ...]) -> list[Row]:
+def rejections(
+    pool: Pool,
+    before: int,
+    limit: int,
+    *,
+    did: str | None = None,
+    reason: str | None = None,
+    detail: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+) -> list[Row]:
+    """Return rejections with an id below ``before``, the newest first; times are unix seconds."""
+    return _page(
+        pool,
+        """
+        SELECT id, batch_id, client_did, proven, item_index AS index, receipt_nonce, reason, detail, fault, submitted_at
+        FROM rejections
+        WHERE id < %(before)s AND (%(did)s::text IS NULL OR client_did = %(did)s)
+          AND (%(reason)s::text IS NULL OR reason = %(reason)s) AND (%(detail)s::text IS NULL OR detail = %(detail)s)
+          AND submitted_at >= coalesce(to_timestamp(%(since)s), '-infinity')
+          AND submitted_at < coalesce(to_timestamp(%(until)s), 'infinity')
+        ORDER BY id DESC LIMIT %(limit)s
+        """,
+        {
+            "before": before, "limit": limit, "did": did, "reason": reason, "detail": detail,
+            "since": _moment(since), "until": _moment(until),
+        },
+    )  # fmt: skip
+
+
+def anomalies(
+    pool: Pool, before: int, limit: int, *, did: str | None = None, epoch: int | None = None, kind: str | None = None
+) -> list[Row]:
+    """Return anomaly flags with an id below ``before``, the newest first."""
+    return _page(
+        pool,
+        """
+        SELECT id, epoch, client_did, kind, note, flagged_at FROM anomaly_flags
+        WHERE id < %(before)s AND (%(did)s::text IS NULL OR client_did = %(did)s)
+          AND (%(epoch)s::bigint IS NULL OR epoch = %(epoch)s) AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+        ORDER BY id DESC LIMIT %(limit)s
+        """,
+        {"before": before, "limit": limit, "did": did, "epoch": epoch, "kind": kind},
+    )
+
+
+_MOST_SECONDS = 2**37  # far below the last moment that PostgreSQL knows
+
+
+def _moment(seconds: int | None) -> int | None:
+    return None if seconds is None else min(seconds, _MOST_SECONDS)
+
+
+def _page(pool: Pool, query: LiteralString, values: tuple[Any, ...] | dict[str, Any]) -> list[Row]:
     with session(pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, values).fetchall()

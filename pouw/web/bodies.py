@@ -56,9 +56,9 @@ def load_batch(body: bytes, content_type: str, max_receipts: int) -> Batch:
     return Batch(loaded["client_did"], loaded["batch_nonce"], hashlib.sha256(body).digest(), loaded["receipts"])
 
 
-def read_small(intake: Intake, schema: Schema) -> tuple[bytes, Any]:
+def read_small(intake: Intake, schema: Schema, most: int = _SMALL_BODY_BYTES) -> tuple[bytes, Any]:
     """Read a small JSON body that is no batch; return its bytes and what the schema makes of it."""
-    with intake.body((JSON,), _SMALL_BODY_BYTES) as (body, _content_type):
+    with intake.body((JSON,), most) as (body, _content_type):
         value = json_body.load(body, 1)
     title = "A member of the body is not as it should be."
     return body, load(schema, value, status=422, kind="bad-member", title=title)

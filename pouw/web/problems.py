@@ -17,6 +17,8 @@ from pouw.errors import (
     AccessError,
     BatchConflict,
     BodyError,
+    DisputeConflict,
+    DisputeError,
     EpochError,
     IdentityConflict,
     KeyMaterialError,
@@ -92,6 +94,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(StoreError, _store_error)
     app.register_error_handler(VerdictGone, _verdict_gone)
     app.register_error_handler(EpochError, _epoch_error)
+    app.register_error_handler(DisputeConflict, _dispute_conflict)
+    app.register_error_handler(DisputeError, _dispute_error)
     app.register_error_handler(QuotaExceeded, _quota_exceeded)
     app.register_error_handler(AccessError, _access_error)
     app.register_error_handler(NoSigningKey, _no_signing_key)
@@ -140,6 +144,14 @@ def unavailable(detail: str) -> Problem:
 
 def _verdict_gone(error: VerdictGone) -> Response:
     return Problem(410, "verdict-gone", "The verdict is gone.", f"{error} The batch's history tells.").response()
+
+
+def _dispute_conflict(error: DisputeConflict) -> Response:
+    return Problem(409, "dispute-conflict", "The dispute cannot go this way.", str(error)).response()
+
+
+def _dispute_error(error: DisputeError) -> Response:
+    return Problem(422, "bad-member", "This cannot be put to a dispute.", str(error)).response()
 
 
 def _epoch_error(error: EpochError) -> Response:

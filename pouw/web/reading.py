@@ -45,7 +45,7 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
                 rows = read(did, query["cursor"], query["limit"])
                 last = rows[-1][key] if len(rows) == query["limit"] else None
                 extra = {"pending": history.pending(did)} if read == history.batches else {}
-                return _json({"items": rows, "next": None if last is None else str(last)} | extra)
+                return as_json({"items": rows, "next": None if last is None else str(last)} | extra)
 
         View.__name__ = f"View{path.replace('/', '_').replace('<did>', 'did')}"
         blp.route(path, endpoint=View.__name__)(View)
@@ -58,7 +58,8 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
     return blp
 
 
-def _json(value: Any) -> Response:
+def as_json(value: Any) -> Response:
+    """Answer with rows: bytes in hex, times in unix seconds."""
     return Response(orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME), content_type=JSON)
 
 

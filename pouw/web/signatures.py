@@ -150,6 +150,10 @@ class Signatures:
             )
         return signer
 
+    def require_signer(self, body: bytes) -> Signer:
+        """Return the signer, whoever it is: else 401."""
+        return self._require_any(body)
+
     def require_operator(self, body: bytes = b"") -> Signer:
         """Return the signer, who has to be an operator: else 401 or 403."""
         signer = self._require_any(body)

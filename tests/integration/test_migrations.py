@@ -37,6 +37,7 @@ DESIGNED = {
     "anomaly_flags",
     "archives",
     "blocked_networks",
+    "dispute_entries",
     "epoch_tree",
     "job_state",
     "network",
