@@ -34,13 +34,13 @@ class Window:
         return math.floor(self.previous * self.left / WINDOW_SECS) + self.current
 
     def wait_for_one(self, limit: int) -> float:
-        """Return the seconds after which one more request counts less than now and is below ``limit``; 0 if unused."""
-        used = self.used
-        if used == 0 < limit:
-            return 0.0
+        """Return the seconds after which one more request counts less than now and is below ``limit``.
+
+        Where nothing counts there is nothing to wait for: do not ask then.
+        """
         if limit == 0:
             return float(WINDOW_SECS)
-        aim = min(limit, used)  # the counted requests have to fall below this
+        aim = min(limit, self.used)  # the counted requests have to fall below this
         if aim > self.current:
             return max(0.0, self.left - (aim - self.current) * WINDOW_SECS / self.previous)
         return self.left + max(0.0, WINDOW_SECS - aim * WINDOW_SECS / self.current)
@@ -58,9 +58,9 @@ class Standing:
 
 def standing(scope: str, limit: int, window: Window) -> Standing:
     """Return where a client stands whose window this is."""
-    wait = window.wait_for_one(limit)
+    unused = window.used == 0 < limit
     # At that very moment the share is still counted, so a client waits into the next second.
-    reset = math.floor(wait) + 1 if wait else 0
+    reset = 0 if unused else math.floor(window.wait_for_one(limit)) + 1
     return Standing(scope, limit, max(0, limit - window.used), reset)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import time
@@ -42,6 +43,8 @@ def wishes(subject: str) -> list[bytes]:
         f'{{"public_key": "{key}"}}'.encode(),
         f'{{"subject": "{subject}", "reason": "attack"}}'.encode(),
         f'{{"subject": "{subject}"}}'.encode(),
+        b'{"content": "attack"}',
+        b'{"state": "resolved_for_claimant", "explanation": "attack", "compensation_atoms": "1"}',
         f'{{"subject": "{subject}", "per_minute": 0, "reason": "attack", "expires_at": {until}}}'.encode(),
     ]
 
@@ -54,7 +57,7 @@ def test_every_route_of_operators_is_found(node: Node) -> None:
     """The tests below look at no empty list."""
     found = routes(node.http)
     assert len(found) >= 9
-    for word in ("identities", "blocks", "quota-overrides"):
+    for word in ("identities", "blocks", "quota-overrides", "resolve", "notes", "rejections", "anomalies"):
         assert any(word in path for _method, path in found), word
 
 
@@ -62,9 +65,11 @@ def test_strangers_at_the_doors_of_operators(node: Node, client: Identity, db: p
     """Unsigned it is 401, and 403 with a stranger's signature, whatever the body wishes; and nothing changes."""
     registered = f"did:zhtp:{secrets.token_hex(8)}"
     db.execute("INSERT INTO identities (did, public_key) VALUES (%s, %s)", (registered, client.public_key))
+    filed = {"subject": "reward", "subject_id": "1", "claim": "It is missing."}
+    dispute = str(signed(node.http, client, "POST", f"{API}/disputes", json.dumps(filed).encode()).json["id"])
     before = contents(db)
     for method, template in routes(node.http):
-        path = re.sub(r"\{[^}]*\}", registered, template)
+        path = re.sub(r"\{[^}]*\}", registered, template.replace("{number}", dispute))
         for body in wishes(registered) if method == "POST" else [None]:
             content = {"Content_Type": "application/json"} if body else {}
             unsigned = node.http.request(method, path, body, **content)
