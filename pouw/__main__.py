@@ -2,4 +2,5 @@
 
 from pouw.cli import main
 
-main()
+if __name__ == "__main__":  # a process that hashes beside this one imports the module again
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tempfile
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 from pouw.logs import log
 from pouw.protocol import manifests
 from pouw.protocol.merkle import Roots, leaf_hash, path
-from pouw.service.pieces import pieces, split
+from pouw.service.pieces import MANY, pieces, pieces_by_several, split
 from pouw.store import epochs as store
 from pouw.store import payouts, trees
+from pouw.store.pool import address
 from pouw.store.trees import PIECE_LEAVES, PREFIX_BYTES, Piece
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class Epochs:
                 budget_left=left,
                 computed=totals.computed,
                 allocated=totals.allocated,
-                receipts_root=_plant(connection, epoch, bounds),
+                receipts_root=self._plant(connection, epoch, bounds, totals.receipts),
                 rewards_root=_rewards_root(connection, epoch),
                 previous=manifests.FIRST_PREVIOUS if previous is None else manifests.digest(previous.manifest.encode()),
             )
@@ -112,6 +114,26 @@ class Epochs:
             store.conclude(connection, row, bounds, totals, self._rules.pool)
         log.info("epoch_closed", epoch=epoch, receipts=totals.receipts, allocated_atoms=str(totals.allocated))
         return True
+
+    def _plant(self, connection: Connection[TupleRow], epoch: int, bounds: tuple[int, int], receipts: int) -> bytes:
+        """Compute and store the tree over an epoch's receipts; return its root."""
+        whole = Roots()
+        found = (
+            pieces(trees.receipts(connection, bounds))
+            if receipts < MANY
+            else pieces_by_several(address(self._pool), bounds, min(4, os.cpu_count() or 1))
+        )
+        # A connection does one thing at a time, and an epoch may have more leaves than memory: a file is in between.
+        with tempfile.TemporaryFile() as spool:
+            count = 0
+            for piece in found:
+                count += 1
+                whole.add(piece.root)
+                pickle.dump((piece.number, piece.nonces, piece.leaves, piece.root), spool)
+            spool.seek(0)
+            stored = (Piece(*pickle.load(spool)) for _ in range(count))  # noqa: S301 - our own file
+            trees.write(connection, epoch, stored)
+        return whole.root()
 
     def find(self, epoch: int) -> EpochRow | None:
         """Return a closed epoch, or None."""
@@ -133,21 +155,6 @@ class Epochs:
                     siblings = path(hashes, place) + path(roots, piece.number)
                     proofs.append(Proof(piece.number * PIECE_LEAVES + place, hashes[place], siblings))
         return proofs
-
-
-def _plant(connection: Connection[TupleRow], epoch: int, bounds: tuple[int, int]) -> bytes:
-    """Compute and store the tree over an epoch's receipts; return its root."""
-    whole = Roots()
-    # A connection does one thing at a time, and an epoch may have more leaves than memory: a file is in between.
-    with tempfile.TemporaryFile() as spool:
-        count = 0
-        for piece in pieces(trees.receipts(connection, bounds)):
-            count += 1
-            whole.add(piece.root)
-            pickle.dump((piece.number, piece.nonces, piece.leaves, piece.root), spool)
-        spool.seek(0)
-        trees.write(connection, epoch, (Piece(*pickle.load(spool)) for _ in range(count)))  # noqa: S301 - our own file
-    return whole.root()
 
 
 def _rewards_root(connection: Connection[TupleRow], epoch: int) -> bytes:

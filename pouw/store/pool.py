@@ -62,6 +62,12 @@ def open_pool(url: str, *, size: int, timeout: float, min_size: int | None = Non
     )
 
 
+def address(pool: Pool) -> str:
+    """Return where a pool's connections go, for a process that makes its own."""
+    conninfo = pool.conninfo
+    return conninfo if isinstance(conninfo, str) else conninfo()
+
+
 @contextmanager
 def session(pool: Pool) -> Iterator[Connection[TupleRow]]:
     """Lend a connection in autocommit: several statements that belong together need ``transaction()``.

@@ -6,9 +6,11 @@ its place. The first 16 bytes of each nonce are kept beside the leaves' hashes, 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg.sql import SQL
 
 from pouw.store.pool import session
@@ -38,20 +40,34 @@ class Piece:
     root: bytes
 
 
-def receipts(connection: Connection[TupleRow], bounds: tuple[int, int]) -> Iterator[bytes]:
+FIRST, LAST = b"", b"\xff" * 33
+"""Before and after every receipt nonce."""
+
+
+@contextmanager
+def reading(conninfo: str) -> Iterator[Connection[TupleRow]]:
+    """Open a connection of its own for a process that only reads; the end of the block closes it."""
+    with psycopg.connect(conninfo, application_name="pouw hashing") as connection:
+        yield connection
+
+
+def receipts(
+    connection: Connection[TupleRow], bounds: tuple[int, int], first: bytes = FIRST, last: bytes = LAST
+) -> Iterator[bytes]:
     """Yield each receipt of an epoch in the tree's order: a zero byte, its body, its signature, its nonce's beginning.
 
     All but the :data:`PREFIX_BYTES` of the nonce are what the hash of its leaf is made over. There may be millions of
-    them, so a row is one value.
+    them, so a row is one value. ``first`` and ``last`` pick those whose nonce lies between, the latter excluded.
     """
     connection.execute("SET LOCAL max_parallel_workers_per_gather = 2")
     query = SQL(
         r"""
         COPY (SELECT '\x00'::bytea || body || signature || substring(receipt_nonce FOR 16) FROM receipts
               WHERE submitted_at >= to_timestamp({}) AND submitted_at < to_timestamp({})
+                AND receipt_nonce >= {} AND receipt_nonce < {}
               ORDER BY receipt_nonce, client_did COLLATE "C") TO STDOUT (FORMAT BINARY)
         """
-    ).format(*bounds)
+    ).format(*bounds, first, last)
     with connection.cursor().copy(query) as copy:
         rows = iter(copy)
         first = bytes(next(rows))[_HEADER_BYTES:]  # PostgreSQL's documentation, COPY, "Binary Format"

@@ -20,8 +20,10 @@ from pouw.protocol import manifests
 from pouw.protocol.merkle import includes
 from pouw.protocol.rewards import Rules, allocate
 from pouw.service.epochs import Epochs
+from pouw.service.pieces import pieces, pieces_by_several
 from pouw.store import epochs as store
-from pouw.store.pool import Pool, open_pool
+from pouw.store import trees
+from pouw.store.pool import Pool, address, open_pool
 from tests.support import wait_for
 
 if TYPE_CHECKING:
@@ -259,6 +261,16 @@ def test_every_receipt_has_a_proof(pool: Pool, count: int) -> None:
         seen.add(proof.index)
     assert len(seen) > min(count, 6) - 1
     assert epochs.prove(0, secrets.token_bytes(32)) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_several_processes_plant_the_same_tree(pool: Pool, processes: int) -> None:
+    work(pool, 0, [("did:a:1", 0, True)] * 2_500 + [("did:b:1", 1, True)] * 7)
+    bounds = (GENESIS, GENESIS + SECS)
+    with pool.connection() as db, db.transaction():
+        alone = list(pieces(trees.receipts(db, bounds)))
+    assert list(pieces_by_several(address(pool), bounds, processes)) == alone
+    assert [len(piece.leaves) // 32 for piece in alone] == [1024, 1024, 459]
 
 
 def test_receipts_with_the_same_nonce_have_a_proof_each(pool: Pool) -> None:
