@@ -52,6 +52,7 @@ class Settings:
     metrics_port: int
     workers: int
     worker_connections: int
+    redis_timeout_ms: int
     rate_limit_ip: int
     rate_limit_did: int
     batch_size_max: int
@@ -123,6 +124,7 @@ class Settings:
             "metrics_port": env.integer("POUW_METRICS_PORT", 9090, 1, 65_535),
             "workers": env.integer("POUW_WORKERS", os.cpu_count() or 1, 1, 1_024),
             "worker_connections": env.integer("POUW_WORKER_CONNECTIONS", 1_000, 1, 100_000),
+            "redis_timeout_ms": env.integer("POUW_REDIS_TIMEOUT_MS", 100, 1, 60_000),
             "rate_limit_ip": env.integer("POUW_RATE_LIMIT_IP", 100, 1, 10**9),
             "rate_limit_did": env.integer("POUW_RATE_LIMIT_DID", 50, 1, 10**9),
             "batch_size_max": batch_size_max,

@@ -93,6 +93,7 @@ def start_node(servers: LocalServers, open_tmp: Path) -> Iterator[StartNode]:
             "POUW_RATE_LIMIT_IP": "1000000",
             "POUW_RATE_LIMIT_DID": "1000000",
             "POUW_WORKERS": "2",
+            "POUW_REDIS_TIMEOUT_MS": "5000",  # on a busy machine, a test of something else must not find it away
         }
         environ |= {name if name.isupper() else f"POUW_{name.upper()}": str(text) for name, text in settings.items()}
         node = Node(open_tmp / f"node-{len(started)}.log", environ)

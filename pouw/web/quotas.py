@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pouw.settings import Settings
 
 _BASE_PATH = "/api/"
-_SOCKET_SECS = 0.1
 _AWAY_SECS = 1.0
 _PREFIX = "pouw:quota"
 
@@ -41,9 +40,10 @@ class Quotas:
         self._ip_limit = settings.rate_limit_ip
         self._did_limit = settings.rate_limit_did
         self._access = access
+        patience = settings.redis_timeout_ms / 1000
         options = {
-            "socket_timeout": _SOCKET_SECS,
-            "socket_connect_timeout": _SOCKET_SECS,
+            "socket_timeout": patience,
+            "socket_connect_timeout": patience,
             "retry": Retry(NoBackoff(), 0),  # the worker's own quotas are faster than a second try
         }
         self._limiter = Limiter(

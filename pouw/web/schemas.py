@@ -140,7 +140,7 @@ class KeyBodySchema(Schema):
 class IdentityQuerySchema(Schema):
     """Where a page of identities starts and how many it holds."""
 
-    cursor = fields.String(load_default="", validate=validate.Regexp(r"[ -~]{0,400}\Z"))
+    cursor = fields.String(load_default="", validate=validate.Regexp(r"[^\x00]{0,700}\Z"))
     limit = WholeNumber(
         load_default=50,
         validate=validate.Range(min=1, max=200),
