@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psycopg.types.json import Jsonb
-
+from pouw.store import audit_log
 from pouw.store.pool import session
 
 if TYPE_CHECKING:
     from datetime import datetime
     from ipaddress import IPv4Network, IPv6Network
-
-    from psycopg import Connection
-    from psycopg.rows import TupleRow
 
     from pouw.store.pool import Pool
 
@@ -91,7 +87,9 @@ def block(pool: Pool, subject: str | Network, reason: str, actor: str, expires_a
                 """,
                 (subject, reason, actor, expires_at),
             )
-        _audit(connection, actor, "block.set", subject, {"reason": reason, "expires_at": _text(expires_at)})
+        audit_log.write(
+            connection, actor, "block.set", str(subject), {"reason": reason, "expires_at": _text(expires_at)}
+        )
 
 
 def lift_block(pool: Pool, subject: str | Network, actor: str) -> bool:
@@ -104,7 +102,7 @@ def lift_block(pool: Pool, subject: str | Network, actor: str) -> bool:
         )
         if cursor.rowcount == 0:
             return False
-        _audit(connection, actor, "block.lift", subject, {})
+        audit_log.write(connection, actor, "block.lift", str(subject))
     return True
 
 
@@ -140,7 +138,7 @@ def set_quota(
             (did, network, per_minute, reason, actor, expires_at),
         )
         note = {"per_minute": per_minute, "reason": reason, "expires_at": _text(expires_at)}
-        _audit(connection, actor, "quota.set", subject, note)
+        audit_log.write(connection, actor, "quota.set", str(subject), note)
 
 
 def lift_quota(pool: Pool, subject: str | Network, actor: str) -> bool:
@@ -150,7 +148,7 @@ def lift_quota(pool: Pool, subject: str | Network, actor: str) -> bool:
         cursor = connection.execute("DELETE FROM quota_overrides WHERE client_did = %s OR network = %s", (did, network))
         if cursor.rowcount == 0:
             return False
-        _audit(connection, actor, "quota.lift", subject, {})
+        audit_log.write(connection, actor, "quota.lift", str(subject))
     return True
 
 
@@ -164,15 +162,6 @@ def quotas(pool: Pool) -> list[Override]:
             """
         ).fetchall()
     return [Override(*row) for row in rows]
-
-
-def _audit(
-    connection: Connection[TupleRow], actor: str, action: str, subject: str | Network, note: dict[str, object]
-) -> None:
-    connection.execute(
-        "INSERT INTO audit_log (actor, action, subject, note) VALUES (%s, %s, %s, %s)",
-        (actor, action, str(subject), Jsonb(note)),
-    )
 
 
 def _text(moment: datetime | None) -> str | None:

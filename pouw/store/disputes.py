@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 from pouw.errors import DisputeConflict, StoreError
 from pouw.protocol.disputes import RESOLUTIONS, TRANSITIONS, State
+from pouw.store import audit_log
 from pouw.store.payouts import spent
 from pouw.store.pool import session
 
@@ -81,7 +81,9 @@ def file(pool: Pool, did: str, subject: str, subject_id: str, claim: str) -> Dis
             assert filed is not None  # noqa: S101 - an INSERT returns its row
             dispute = _dispute(filed)
             _enter(connection, dispute.id, "state", did, State.OPEN)
-            _audit(connection, did, "dispute.file", dispute.id, {"subject": subject, "subject_id": subject_id})
+            audit_log.write(
+                connection, did, "dispute.file", f"dispute {dispute.id}", {"subject": subject, "subject_id": subject_id}
+            )
     except StoreError as error:
         if isinstance(error.__cause__, psycopg.errors.UniqueViolation):
             raise DisputeConflict("A dispute about this is waiting already.") from None
@@ -139,7 +141,7 @@ def add(pool: Pool, dispute_id: int, kind: str, author: str, content: str) -> No
         if row is not None and row[0] >= _MOST_ENTRIES:
             raise DisputeConflict(f"There are {_MOST_ENTRIES} of these already.")
         _enter(connection, dispute_id, kind, author, content)
-        _audit(connection, author, f"dispute.{kind}", dispute_id, {})
+        audit_log.write(connection, author, f"dispute.{kind}", f"dispute {dispute_id}")
 
 
 def move(
@@ -184,7 +186,7 @@ def move(
             "to": state,
             "compensation_atoms": None if compensation is None else str(compensation),
         }
-        _audit(connection, actor, f"dispute.{action}", dispute_id, note)
+        audit_log.write(connection, actor, f"dispute.{action}", f"dispute {dispute_id}", note)
     return _dispute(row)
 
 
@@ -209,11 +211,4 @@ def _enter(connection: Connection[TupleRow], dispute_id: int, kind: str, author:
     connection.execute(
         "INSERT INTO dispute_entries (dispute_id, kind, author, content) VALUES (%s, %s, %s, %s)",
         (dispute_id, kind, author, content),
-    )
-
-
-def _audit(connection: Connection[TupleRow], actor: str, action: str, dispute_id: int, note: dict[str, Any]) -> None:
-    connection.execute(
-        "INSERT INTO audit_log (actor, action, subject, note) VALUES (%s, %s, %s, %s)",
-        (actor, action, f"dispute {dispute_id}", Jsonb(note)),
     )

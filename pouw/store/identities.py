@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psycopg.types.json import Jsonb
-
 from pouw.errors import IdentityConflict
+from pouw.store import audit_log
 from pouw.store.pool import session
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def add(pool: Pool, did: str, public_key: bytes, actor: str) -> IdentityRow:
         if connection.execute("SELECT 1 FROM identities WHERE did = %s LIMIT 1", (did,)).fetchone() is not None:
             raise IdentityConflict(f"{did} is registered already; its key can be rotated.")
         row = _insert(connection, did, public_key)
-        _audit(connection, actor, "identity.add", did, public_key)
+        audit_log.write(connection, actor, "identity.add", did, {"public_key": public_key.hex()})
     return row
 
 
@@ -58,7 +57,7 @@ def rotate(pool: Pool, did: str, public_key: bytes, actor: str) -> IdentityRow |
         if not _retire(connection, did):
             return None
         row = _insert(connection, did, public_key)
-        _audit(connection, actor, "identity.rotate", did, public_key)
+        audit_log.write(connection, actor, "identity.rotate", did, {"public_key": public_key.hex()})
     return row
 
 
@@ -67,7 +66,7 @@ def retire(pool: Pool, did: str, actor: str) -> bool:
     with session(pool) as connection, connection.transaction():
         if not _retire(connection, did):
             return False
-        _audit(connection, actor, "identity.retire", did, None)
+        audit_log.write(connection, actor, "identity.retire", did)
     return True
 
 
@@ -102,10 +101,3 @@ def _retire(connection: Connection[TupleRow], did: str) -> bool:
         "UPDATE identities SET retired_at = now() WHERE did = %s AND retired_at IS NULL", (did,)
     )
     return cursor.rowcount == 1
-
-
-def _audit(connection: Connection[TupleRow], actor: str, action: str, did: str, public_key: bytes | None) -> None:
-    note = Jsonb({} if public_key is None else {"public_key": public_key.hex()})
-    connection.execute(
-        "INSERT INTO audit_log (actor, action, subject, note) VALUES (%s, %s, %s, %s)", (actor, action, did, note)
-    )

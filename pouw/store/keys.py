@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from psycopg.types.json import Jsonb
-
+from pouw.store import audit_log
 from pouw.store.pool import session
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def enrol(pool: Pool, public_keys: list[bytes]) -> list[NodeKeyRow]:
                 connection.execute(
                     "INSERT INTO node_keys (public_key, state) VALUES (%b, %s) ON CONFLICT DO NOTHING", (key, state)
                 )
-                _audit(connection, "node", f"key.{state}", key)
+                audit_log.write(connection, "node", f"key.{state}", key.hex())
                 state = "staged"
         return _all(connection)
 
@@ -66,7 +65,7 @@ def stage(pool: Pool, public_key: bytes, actor: str) -> bool:
             "INSERT INTO node_keys (public_key, state) VALUES (%b, 'staged') ON CONFLICT DO NOTHING", (public_key,)
         )
         if cursor.rowcount == 1:
-            _audit(connection, actor, "key.stage", public_key)
+            audit_log.write(connection, actor, "key.stage", public_key.hex())
         return cursor.rowcount == 1
 
 
@@ -81,7 +80,7 @@ def activate(pool: Pool, public_key: bytes, actor: str) -> bool:
             (public_key,),
         )
         if cursor.rowcount == 1:
-            _audit(connection, actor, "key.activate", public_key)
+            audit_log.write(connection, actor, "key.activate", public_key.hex())
         return cursor.rowcount == 1
 
 
@@ -101,7 +100,7 @@ def retire(pool: Pool, public_key: bytes, actor: str, *, grace_secs: int, last_t
             (grace_secs, public_key, last_too, public_key),
         )
         if cursor.rowcount == 1:
-            _audit(connection, actor, "key.retire", public_key)
+            audit_log.write(connection, actor, "key.retire", public_key.hex())
         return cursor.rowcount == 1
 
 
@@ -112,19 +111,10 @@ def _all(connection: Connection[TupleRow]) -> list[NodeKeyRow]:
     return [NodeKeyRow(*row) for row in rows]
 
 
-def _audit(connection: Connection[TupleRow], actor: str, action: str, public_key: bytes) -> None:
-    connection.execute(
-        "INSERT INTO audit_log (actor, action, subject, note) VALUES (%s, %s, %s, %s)",
-        (actor, action, public_key.hex(), Jsonb({})),
-    )
-
-
 def note_action(pool: Pool, actor: str, action: str, subject: str) -> None:
     """Write to the audit log what an operator did."""
     with session(pool) as connection:
-        connection.execute(
-            "INSERT INTO audit_log (actor, action, subject) VALUES (%s, %s, %s)", (actor, action, subject)
-        )
+        audit_log.write(connection, actor, action, subject)
 
 
 def claim_request(pool: Pool, digest: bytes, lifetime: float) -> bool:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
-from psycopg.types.json import Jsonb
-
+from pouw.store import audit_log
 from pouw.store.pool import session
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def retry(pool: Pool, payout_id: int, actor: str) -> bool:
             (payout_id,),
         )
         if cursor.rowcount == 1:
-            _audit(connection, actor, "payout.retry", str(payout_id), {})
+            audit_log.write(connection, actor, "payout.retry", str(payout_id))
         return cursor.rowcount == 1
 
 
@@ -140,7 +139,7 @@ def claim_export(pool: Pool, limit: int, actor: str) -> int | None:
         )
         if cursor.rowcount == 0:
             return None
-        _audit(connection, actor, "payout.export", str(row[0]), {"payouts": cursor.rowcount})
+        audit_log.write(connection, actor, "payout.export", str(row[0]), {"payouts": cursor.rowcount})
         return int(row[0])
 
 
@@ -171,7 +170,7 @@ def confirm(pool: Pool, export_id: int, failed: Sequence[int], reference: str | 
             """,
             (reference, export_id),
         ).rowcount
-        _audit(connection, actor, "payout.confirm", str(export_id), {"paid": made, "failed": lost})
+        audit_log.write(connection, actor, "payout.confirm", str(export_id), {"paid": made, "failed": lost})
     return made, lost
 
 
@@ -222,10 +221,3 @@ def _payout(row: TupleRow) -> Payout:
     values = list(row)
     values[5] = int(values[5])
     return Payout(*values)
-
-
-def _audit(connection: Connection[TupleRow], actor: str, action: str, subject: str, note: dict[str, object]) -> None:
-    connection.execute(
-        "INSERT INTO audit_log (actor, action, subject, note) VALUES (%s, %s, %s, %s)",
-        (actor, action, subject, Jsonb(note)),
-    )
