@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 _KEEPALIVE_ROOM_SECS = 30
+WORKER_METRICS_PORT = 9_091
 DEFAULT_BUDGET_ATOMS = 2_100_000 * 10**18
 MOST_BUDGET_ATOMS = 10**38
 _WEIGHTS = (1, 2, 3, 2, 3)  # by proof type
@@ -154,7 +155,7 @@ class Settings:
             "challenge_retention_secs": env.integer("POUW_CHALLENGE_RETENTION_SECS", 7 * 86_400, 3_600, 10**9),
             "receipt_retention_days": env.integer("POUW_RECEIPT_RETENTION_DAYS", 90, 1, 36_500),
             "archive_dir": Path(env.text("POUW_ARCHIVE_DIR", "")) if env.text("POUW_ARCHIVE_DIR", "") else None,
-            "worker_metrics_port": env.integer("POUW_WORKER_METRICS_PORT", 9091, 1, 65_535),
+            "worker_metrics_port": env.integer("POUW_WORKER_METRICS_PORT", WORKER_METRICS_PORT, 1, 65_535),
             "db_pool_size": env.integer("POUW_DB_POOL_SIZE", 8, 1, 1_000),
             "db_timeout_secs": env.integer("POUW_DB_TIMEOUT_SECS", 5, 1, 600),
             "verify_threads": env.integer("POUW_VERIFY_THREADS", os.cpu_count() or 1, 1, 256),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import ssl
 import sys
 import sysconfig
@@ -21,7 +22,7 @@ from pouw.errors import LocalServerError
 from pouw.keys import format_secret_key, load_or_create
 from pouw.local import process
 from pouw.local.servers import LocalServers
-from pouw.settings import Settings
+from pouw.settings import WORKER_METRICS_PORT, Settings
 from pouw.store import migrations
 
 if TYPE_CHECKING:
@@ -54,13 +55,12 @@ _SHORT_LIVES = 5
 @click.option(
     "--worker-metrics-port",
     envvar="POUW_WORKER_METRICS_PORT",
-    default=9091,
-    show_default=True,
     type=click.IntRange(1, 65535),
+    help="[default: 9091, or a free one where that is in use]",
 )
 @click.option("--workers", envvar="POUW_WORKERS", type=click.IntRange(1, 1024), help="[default: one per core]")
 def command(
-    host: str, port: int, metrics_port: int, worker_metrics_port: int, data_dir: Path | None, workers: int | None
+    host: str, port: int, metrics_port: int, worker_metrics_port: int | None, data_dir: Path | None, workers: int | None
 ) -> None:
     """Start a node with its own PostgreSQL and Valkey; Ctrl-C stops all of it.
 
@@ -68,11 +68,11 @@ def command(
     """
     _interrupt_on(signal.SIGTERM, signal.SIGHUP)
     check_port("--port", host, port)
-    check_port("--metrics-port", os.environ.get("POUW_METRICS_HOST") or "127.0.0.1", metrics_port)
-    check_port("--worker-metrics-port", os.environ.get("POUW_METRICS_HOST") or "127.0.0.1", worker_metrics_port)
+    metrics_host = os.environ.get("POUW_METRICS_HOST") or "127.0.0.1"
+    check_port("--metrics-port", metrics_host, metrics_port)
     directory = (data_dir or _default_data_dir()).expanduser().absolute()
     environ = os.environ | {"POUW_HOST": host, "POUW_PORT": str(port), "POUW_METRICS_PORT": str(metrics_port)}
-    environ["POUW_WORKER_METRICS_PORT"] = str(worker_metrics_port)
+    environ["POUW_WORKER_METRICS_PORT"] = str(port_for_worker(metrics_host, worker_metrics_port))
     if workers is not None:
         environ["POUW_WORKERS"] = str(workers)
     own_postgres, own_valkey = not _given("POUW_DATABASE_URL"), not _given("POUW_REDIS_URL")
@@ -82,6 +82,23 @@ def command(
             _run(servers, directory, environ)
     except KeyboardInterrupt:
         click.echo("Stopped.")
+
+
+def port_for_worker(host: str, wish: int | None) -> int:
+    """Return the wished port, or, where nobody wished one, the usual one or a free one.
+
+    A second node on a machine is started with ports for its API and its metrics; its background process is a detail.
+    """
+    if wish is not None:
+        check_port("--worker-metrics-port", host, wish)
+        return wish
+    try:
+        check_port("--worker-metrics-port", host, WORKER_METRICS_PORT)
+    except LocalServerError:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+            return int(probe.getsockname()[1])
+    return WORKER_METRICS_PORT
 
 
 def _check_settings(environ: dict[str, str], *, own_postgres: bool) -> None:

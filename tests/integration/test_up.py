@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,6 +17,10 @@ import psutil
 import pytest
 import redis
 
+from pouw.cli.serve import check_port
+from pouw.cli.up import port_for_worker
+from pouw.errors import LocalServerError
+from pouw.settings import WORKER_METRICS_PORT
 from tests.support import API, Http, Identity, free_port, node_key, wait_for
 
 if TYPE_CHECKING:
@@ -178,6 +183,19 @@ def test_a_busy_port_is_one_clear_line(folder: Path) -> None:
             line = fails(option, port, other, free_port(), "--data-dir", folder / "data")
             assert line == f"pouw: Port {port} on 127.0.0.1 is in use; choose another with {option}"
     assert not (folder / "data").exists()
+
+
+def test_the_background_process_gives_way_where_its_usual_port_is_in_use() -> None:
+    """So that a second node needs no more ports than it has services for others."""
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # or somebody else has it: that is what this is about
+            taken.bind(("127.0.0.1", WORKER_METRICS_PORT))
+            taken.listen()
+        port = port_for_worker("127.0.0.1", None)
+        assert port != WORKER_METRICS_PORT
+        check_port("--worker-metrics-port", "127.0.0.1", port)
+        with pytest.raises(LocalServerError, match="--worker-metrics-port"):
+            port_for_worker("127.0.0.1", WORKER_METRICS_PORT)
 
 
 def test_a_data_directory_in_use_is_one_clear_line(folder: Path) -> None:
