@@ -15,6 +15,7 @@ from nacl.signing import SigningKey
 
 from pouw.keys import NodeKey
 from pouw.local.servers import LocalServers
+from pouw.protocol.rewards import Terms
 from pouw.protocol.types import ProofType
 from pouw.service.epochs import Epochs
 from pouw.settings import Settings
@@ -61,14 +62,8 @@ def main(receipts: int, dids: int, folder: Path) -> None:
         key = NodeKey(SigningKey.generate())
         settings = Settings.from_env({"POUW_NODE_SECRET_KEY": "A" * 43 + "=", "POUW_DATABASE_URL": url})
         genesis = int(time.time()) - _EPOCH_SECS // 2
-        epochs = Epochs(
-            pool,
-            settings.reward_rules,
-            genesis=genesis,
-            epoch_secs=_EPOCH_SECS,
-            minimum_bytes=settings.min_bytes_per_receipt,
-            signer=lambda: key,
-        )
+        terms = Terms(settings.epoch_terms.rules, genesis, _EPOCH_SECS, settings.min_bytes_per_receipt)
+        epochs = Epochs(pool, terms, signer=lambda: key)
         start = time.perf_counter()
         epochs.close(0)
         print(f"{receipts:,} receipts of {dids:,} DIDs closed in {time.perf_counter() - start:.1f} s")

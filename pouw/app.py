@@ -85,14 +85,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         clock=clock,
         random=secrets.token_bytes,
     )
-    epochs = Epochs(
-        pool,
-        settings.reward_rules,
-        genesis=settings.epoch_genesis,
-        epoch_secs=settings.epoch_secs,
-        minimum_bytes=settings.min_bytes_per_receipt,
-        signer=ring.current,
-    )
+    epochs = Epochs(pool, settings.epoch_terms, signer=ring.current)
     submissions = Submissions(
         pool,
         verifier,
@@ -109,7 +102,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     intake = Intake(
         memory=settings.body_memory_bytes, submits=settings.max_submits, timeout=settings.request_timeout_secs
     )
-    health = Health(pool, ring.check, _redis_ping(settings), timer=time.monotonic)
+    health = Health(pool, ring.current, _redis_ping(settings), timer=time.monotonic)
 
     app = Flask("pouw", static_folder=None)
     app.config.update(
@@ -129,7 +122,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         mining.blueprint(challenges, submissions, signatures, intake, settings, clock=clock),
         reading.blueprint(history, signatures),
         registry.blueprint(identities, signatures, intake, settings),
-        epoch_views.blueprint(epochs, Stats(pool, epochs, settings.reward_rules, clock=clock)),
+        epoch_views.blueprint(epochs, Stats(pool, epochs, settings.epoch_terms.rules, clock=clock)),
         dispute_views.blueprint(Disputes(pool, budget=settings.reward_budget_atoms), signatures, intake),
         lookout.blueprint(history, signatures),
         access_views.blueprint(access, quotas, signatures, intake),

@@ -15,7 +15,7 @@ from pouw.errors import SettingsError
 from pouw.keys import NodeKey, parse_ring, read_ring
 from pouw.production import faults_in_production
 from pouw.protocol.dids import is_did
-from pouw.protocol.rewards import Rules
+from pouw.protocol.rewards import Rules, Terms
 from pouw.protocol.types import PROOF_TYPE_NAMES, ProofType
 
 if TYPE_CHECKING:
@@ -93,16 +93,17 @@ class Settings:
         return max(self.request_timeout_secs, _KEEPALIVE_ROOM_SECS)
 
     @property
-    def reward_rules(self) -> Rules:
-        """What work is worth."""
+    def epoch_terms(self) -> Terms:
+        """What work is worth, and when epochs begin."""
         pool = self.reward_budget_atoms // self.reward_epochs
-        return Rules(
+        rules = Rules(
             weights=self.reward_weights,
             unit=self.reward_unit_atoms,
             budget=self.reward_budget_atoms,
             pool=pool,
             cap=pool // self.reward_cap_divisor,
         )
+        return Terms(rules, self.epoch_genesis, self.epoch_secs, self.min_bytes_per_receipt)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

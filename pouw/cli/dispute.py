@@ -46,9 +46,9 @@ def show(disputes: Disputes, number: int) -> None:
     row = disputes.find(number)
     if row is None:
         raise DisputeError(f"There is no dispute {number}.")
-    known = "the node has it" if disputes.is_known(row) else "the node has no such thing"
+    known = "the node had it" if row.known else "the node had no such thing"
     click.echo(f"{row.id} {row.state} by {row.client_did}\n{row.subject} {row.subject_id} ({known})\n{row.claim}")
-    for entry in disputes.entries(number, with_notes=True):
+    for entry in disputes.entries(row, for_operator=True):
         click.echo(f"{entry.at:%Y-%m-%d %H:%M}Z {entry.kind} by {entry.author}: {entry.content}")
     if row.explanation is not None:
         click.echo(f"explanation: {row.explanation}")

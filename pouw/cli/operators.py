@@ -10,12 +10,15 @@ import click
 from pouw.settings import read_database_url
 from pouw.store.pool import Pool, open_pool
 
-_TIMEOUT_SECS = 10
+_CONNECT_SECS = 10
+_STATEMENT_SECS = 3_600  # an epoch's export reads millions of rows
 
 
 def open_database() -> Pool:
     """Open the database until the present command ends."""
-    pool = open_pool(read_database_url(os.environ).reveal(), size=1, timeout=_TIMEOUT_SECS)
+    pool = open_pool(
+        read_database_url(os.environ).reveal(), size=1, timeout=_CONNECT_SECS, statement_secs=_STATEMENT_SECS
+    )
     click.get_current_context().call_on_close(pool.close)
     return pool
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import threading
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _POOL_SIZE = 16
-_STATEMENT_SECS = 3_600
+_CONNECT_SECS = 10
+_STATEMENT_SECS = 3_600  # an epoch of millions of receipts
 
 
 @click.command("worker")
@@ -41,7 +43,13 @@ def command(*, once: bool) -> None:
     logs.configure(settings.log_level, as_json=settings.env == "production")
     if not once:
         check_port("POUW_WORKER_METRICS_PORT", settings.metrics_host, settings.worker_metrics_port)
-    pool = open_pool(settings.database_url.reveal(), size=_POOL_SIZE, timeout=_STATEMENT_SECS, min_size=2)
+    pool = open_pool(
+        settings.database_url.reveal(),
+        size=_POOL_SIZE,
+        timeout=_CONNECT_SECS,
+        statement_secs=_STATEMENT_SECS,
+        min_size=2,
+    )
     try:
         all_jobs = _jobs(settings, pool)
         if once:
@@ -58,14 +66,7 @@ def _jobs(settings: Settings, pool: Pool) -> tuple[jobs.Job, ...]:
     ring = KeyRing(
         pool, open_signers(settings.node_keys, settings.node_key_pkcs11, settings.pkcs11_pin), settings.node_key_file
     )
-    epochs = Epochs(
-        pool,
-        settings.reward_rules,
-        genesis=settings.epoch_genesis,
-        epoch_secs=settings.epoch_secs,
-        minimum_bytes=settings.min_bytes_per_receipt,
-        signer=ring.current_now,
-    )
+    epochs = Epochs(pool, settings.epoch_terms, signer=ring.current_now)
     periods = Periods(
         settings.verdict_retention_secs, settings.challenge_retention_secs, settings.receipt_retention_days
     )
@@ -83,14 +84,12 @@ def _run_until_told(pool: Pool, all_jobs: tuple[jobs.Job, ...]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, tell)
     scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(len(all_jobs))}, timezone="UTC")
+    now = dt.datetime.now(dt.UTC)
     for job in all_jobs:
-        jobs.run(pool, job)
         scheduler.add_job(
-            jobs.run, "interval", args=(pool, job), seconds=job.every_secs, id=job.name, coalesce=True,
-            max_instances=1, misfire_grace_time=None,
+            jobs.run, "interval", args=(pool, job), seconds=job.every_secs, id=job.name, next_run_time=now,
+            coalesce=True, max_instances=1, misfire_grace_time=None,
         )  # fmt: skip
-        if told.is_set():
-            return
     scheduler.start()
     logs.log.info("worker_started", jobs=[job.name for job in all_jobs], pid=os.getpid())
     told.wait()

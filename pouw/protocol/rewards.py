@@ -51,6 +51,19 @@ class Rules:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms epochs are rewarded: the rules, and when epochs begin, in unix seconds.
+
+    Without a ``genesis`` the first node on a database decides it; ``minimum_bytes`` is a receipt that is just enough.
+    """
+
+    rules: Rules
+    genesis: int | None
+    epoch_secs: int
+    minimum_bytes: int
+
+
 def rules_from_json(value: Any) -> Rules:
     """Read the rules out of a manifest; raise :class:`RewardError` where they are none."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pouw import metrics
@@ -44,23 +45,24 @@ class Disputes:
         _check_text("claim", claim)
         if evidence is not None:
             _check_evidence(evidence)
-        dispute = store.file(self._pool, did, subject, subject_id, claim)
-        if evidence is not None:
-            store.add(self._pool, dispute.id, "evidence", did, evidence)
+        dispute = store.file(self._pool, did, subject, subject_id, claim, evidence)
         metrics.DISPUTES_LOGGED.inc()
         return dispute
-
-    def is_known(self, dispute: Dispute) -> bool:
-        """Tell whether the node has what a dispute is about."""
-        return store.is_known(self._pool, dispute.client_did, dispute.subject, dispute.subject_id)
 
     def find(self, dispute_id: int) -> Dispute | None:
         """Return a dispute, or None."""
         return store.find(self._pool, dispute_id)
 
-    def entries(self, dispute_id: int, *, with_notes: bool) -> list[Entry]:
-        """Return what was put to a dispute; operators' notes only for operators."""
-        return [entry for entry in store.entries(self._pool, dispute_id) if with_notes or entry.kind != "note"]
+    def entries(self, dispute: Dispute, *, for_operator: bool) -> list[Entry]:
+        """Return what was put to a dispute; only operators see operators' notes, and which operator it was."""
+        entries = store.entries(self._pool, dispute.id)
+        if for_operator:
+            return entries
+        return [
+            entry if entry.author == dispute.client_did else replace(entry, author="operator")
+            for entry in entries
+            if entry.kind != "note"
+        ]
 
     def page(self, state: str | None, before: int, limit: int) -> list[Dispute]:
         """Return disputes, the newest first."""
@@ -78,9 +80,6 @@ class Disputes:
 
     def withdraw(self, dispute_id: int, did: str) -> Dispute:
         """Close a dispute that its claimant does not want any more."""
-        dispute = store.find(self._pool, dispute_id)
-        if dispute is not None and not dispute.state.unsettled:
-            raise DisputeError("The dispute is settled.")
         return store.move(self._pool, dispute_id, State.CLOSED, did, None, None, self._budget)
 
     def resolve(

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pouw.errors import EpochError
 from pouw.logs import log
 from pouw.protocol import manifests
 from pouw.protocol.merkle import Roots, leaf_hash, path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
     from pouw.keys import Signer
-    from pouw.protocol.rewards import Rules
+    from pouw.protocol.rewards import Terms
     from pouw.store.epochs import Calendar, EpochRow
     from pouw.store.pool import Pool
 
@@ -44,20 +45,10 @@ class Proof:
 class Epochs:
     """Closes epochs one after the other, and proves what was in them."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        rules: Rules,
-        *,
-        genesis: int | None,
-        epoch_secs: int,
-        minimum_bytes: int,
-        signer: Callable[[], Signer],
-    ) -> None:
+    def __init__(self, pool: Pool, terms: Terms, *, signer: Callable[[], Signer]) -> None:
         self._pool = pool
-        self._rules = rules
-        self._wish = (genesis, epoch_secs)
-        self._minimum_bytes = minimum_bytes
+        self._terms = terms
+        self._rules = terms.rules
         self._signer = signer
         self._calendar: Calendar | None = None
 
@@ -67,7 +58,7 @@ class Epochs:
         Raises :class:`pouw.errors.EpochError` where this node was told another calendar than the others.
         """
         if self._calendar is None:
-            self._calendar = store.agree(self._pool, *self._wish)
+            self._calendar = store.agree(self._pool, self._terms.genesis, self._terms.epoch_secs)
         return self._calendar
 
     def due(self) -> tuple[int, float]:
@@ -85,15 +76,20 @@ class Epochs:
             closed += self.close(epoch)
 
     def close(self, epoch: int) -> bool:
-        """Close one epoch; False where it is closed already. A crash on the way leaves nothing of it."""
+        """Close one epoch; False where it is closed already. A crash on the way leaves nothing of it.
+
+        Raises :class:`pouw.errors.EpochError` where the one before it is not closed: the chain has no gaps.
+        """
         calendar = self.calendar()
         bounds = (calendar.starts_at(epoch), calendar.starts_at(epoch + 1))
         with store.closing(self._pool, epoch) as connection:
             if connection is None:
                 return False
             previous = store.find(self._pool, epoch - 1)
+            if previous is None and epoch > 0:
+                raise EpochError(f"Epoch {epoch} cannot be closed before epoch {epoch - 1}")
             left = max(0, self._rules.budget - payouts.spent(connection))
-            totals = store.reward(connection, epoch, bounds, self._rules, left, self._minimum_bytes)
+            totals = store.reward(connection, epoch, bounds, self._rules, left, self._terms.minimum_bytes)
             manifest = manifests.Manifest(
                 epoch=epoch,
                 starts_at=bounds[0],

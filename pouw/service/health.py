@@ -61,7 +61,7 @@ class Health:
     def __init__(
         self,
         pool: Pool,
-        check_keys: Callable[[], None],
+        check_keys: Callable[[], object],
         ping_redis: Callable[[], None] | None,
         *,
         timer: Callable[[], float],
@@ -90,7 +90,7 @@ class Health:
             parts.append(self._ask("redis", self._ping_redis, vital=False))
         return Report(tuple(parts))
 
-    def _ask(self, name: str, question: Callable[[], None], *, vital: bool) -> Part:
+    def _ask(self, name: str, question: Callable[[], object], *, vital: bool) -> Part:
         start = self._timer()
         try:
             question()

@@ -63,10 +63,6 @@ class KeyRing:
         """Return every key that the network's nodes signed with or will sign with, the newest first."""
         return self._known.get()
 
-    def check(self) -> None:
-        """Raise what :meth:`current` would raise."""
-        self.current()
-
     def _active(self, rows: Sequence[NodeKeyRow]) -> Signer:
         for row in rows:
             if row.state == "active" and row.public_key in self._signers:

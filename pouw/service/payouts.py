@@ -32,7 +32,6 @@ _AT_ONCE = 100
 _TIMEOUT_SECS = 10
 _LEASE_SECS = 120
 _MOST_ATTEMPTS = 12
-_LONGEST_PAUSE_SECS = 3_600
 _AGAIN = {408, 409, 425, 429}
 _ERROR_CHARACTERS = 200
 _FIELDS = ("key", "client_did", "atoms", "epoch", "dispute")
@@ -106,7 +105,7 @@ def _send(pool: Pool, sink: Webhook, payout: Payout) -> bool:
             log.warning("payout_given_up", payout=payout.id, attempts=payout.attempts, error=str(error))
             store.give_up(pool, payout.id, f"given up after {payout.attempts} attempts: {error}")
         else:
-            store.try_again(pool, payout.id, str(error), min(_LONGEST_PAUSE_SECS, 2.0**payout.attempts))
+            store.try_again(pool, payout.id, str(error), 2.0**payout.attempts)
         return False
     except PayoutError as error:
         log.warning("payout_refused", payout=payout.id, error=str(error))

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 _MOST_UNSETTLED = 20
 _MOST_ENTRIES = 50
 _COLUMNS: LiteralString = (
-    "id, client_did, subject, subject_id, claim, state, explanation, compensation_atoms, filed_at, changed_at"
+    "id, client_did, subject, subject_id, claim, known, state, explanation, compensation_atoms, filed_at, changed_at"
 )
 _KNOWN: dict[str, LiteralString] = {
-    "receipt": "SELECT 1 FROM receipts WHERE client_did = %s AND receipt_nonce = decode(%s, 'hex') LIMIT 1",
+    "receipt": """
+        SELECT 1 FROM (
+            SELECT receipt_nonce FROM receipts WHERE client_did = %s ORDER BY submitted_at DESC LIMIT 100000
+        ) AS newest WHERE receipt_nonce = decode(%s, 'hex') LIMIT 1
+    """,  # bounded: no index is worth its cost on every receipt for what few disputes ask
     "rejection": "SELECT 1 FROM rejections WHERE client_did = %s AND id = %s::bigint LIMIT 1",
     "reward": "SELECT 1 FROM rewards WHERE client_did = %s AND epoch = %s::bigint",
     "challenge": "SELECT 1 FROM challenges WHERE coalesce(bound_did = %s, true) AND nonce = decode(%s, 'hex')",
@@ -36,13 +40,14 @@ _KNOWN: dict[str, LiteralString] = {
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """One dispute. ``compensation`` is in atoms."""
+    """One dispute. ``known``: the node had what it is about when it was filed. ``compensation`` is in atoms."""
 
     id: int
     client_did: str
     subject: str
     subject_id: str
     claim: str
+    known: bool
     state: State
     explanation: str | None
     compensation: int | None
@@ -60,8 +65,11 @@ class Entry:
     at: datetime
 
 
-def file(pool: Pool, did: str, subject: str, subject_id: str, claim: str) -> Dispute:
-    """File a dispute; raise :class:`DisputeConflict` where one about this waits already, or too many do."""
+def file(pool: Pool, did: str, subject: str, subject_id: str, claim: str, evidence: str | None) -> Dispute:
+    """File a dispute with its first evidence.
+
+    Raises :class:`DisputeConflict` where one about this waits already, or too many do.
+    """
     try:
         with session(pool) as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 6))", (did,))
@@ -71,12 +79,13 @@ def file(pool: Pool, did: str, subject: str, subject_id: str, claim: str) -> Dis
             ).fetchone()
             if row is not None and row[0] >= _MOST_UNSETTLED:
                 raise DisputeConflict(f"{_MOST_UNSETTLED} of this DID's disputes are waiting already.")
+            known = connection.execute(_KNOWN[subject], (did, subject_id)).fetchone() is not None
             filed = connection.execute(
                 f"""
-                INSERT INTO disputes (client_did, subject, subject_id, claim) VALUES (%s, %s, %s, %s)
+                INSERT INTO disputes (client_did, subject, subject_id, claim, known) VALUES (%s, %s, %s, %s, %s)
                 RETURNING {_COLUMNS}
                 """,  # noqa: S608 - our own list of columns
-                (did, subject, subject_id, claim),
+                (did, subject, subject_id, claim, known),
             ).fetchone()
             assert filed is not None  # noqa: S101 - an INSERT returns its row
             dispute = _dispute(filed)
@@ -84,17 +93,13 @@ def file(pool: Pool, did: str, subject: str, subject_id: str, claim: str) -> Dis
             audit_log.write(
                 connection, did, "dispute.file", f"dispute {dispute.id}", {"subject": subject, "subject_id": subject_id}
             )
+            if evidence is not None:
+                _put(connection, dispute.id, "evidence", did, evidence)
     except StoreError as error:
         if isinstance(error.__cause__, psycopg.errors.UniqueViolation):
             raise DisputeConflict("A dispute about this is waiting already.") from None
         raise
     return dispute
-
-
-def is_known(pool: Pool, did: str, subject: str, subject_id: str) -> bool:
-    """Tell whether the node has what a dispute is about."""
-    with session(pool) as connection:
-        return connection.execute(_KNOWN[subject], (did, subject_id)).fetchone() is not None
 
 
 def find(pool: Pool, dispute_id: int) -> Dispute | None:
@@ -140,8 +145,7 @@ def add(pool: Pool, dispute_id: int, kind: str, author: str, content: str) -> No
         ).fetchone()
         if row is not None and row[0] >= _MOST_ENTRIES:
             raise DisputeConflict(f"There are {_MOST_ENTRIES} of these already.")
-        _enter(connection, dispute_id, kind, author, content)
-        audit_log.write(connection, author, f"dispute.{kind}", f"dispute {dispute_id}")
+        _put(connection, dispute_id, kind, author, content)
 
 
 def move(
@@ -155,10 +159,13 @@ def move(
 ) -> Dispute:
     """Move a dispute to another state; a compensation becomes a payout, in the same transaction.
 
-    Raises :class:`DisputeConflict` for a way that there is not, and for more than is left of the lifetime ``budget``.
+    Its claimant can only close it, and nobody else closes what is unsettled. Raises :class:`DisputeConflict` for a way
+    that there is not, and for more than is left of the lifetime ``budget``.
     """
     with session(pool) as connection, connection.transaction():
         dispute = _locked(connection, dispute_id)
+        if actor == dispute.client_did and (state is not State.CLOSED or not dispute.state.unsettled):
+            raise DisputeConflict("A claimant withdraws what waits, and settles nothing.")
         if state not in TRANSITIONS[dispute.state]:
             raise DisputeConflict(f"There is no way from {dispute.state} to {state}.")
         if compensation is not None:
@@ -202,9 +209,14 @@ def _locked(connection: Connection[TupleRow], dispute_id: int) -> Dispute:
 
 def _dispute(row: TupleRow) -> Dispute:
     values = list(row)
-    values[5] = State(values[5])
-    values[7] = None if values[7] is None else int(values[7])
+    values[6] = State(values[6])
+    values[8] = None if values[8] is None else int(values[8])
     return Dispute(*values)
+
+
+def _put(connection: Connection[TupleRow], dispute_id: int, kind: str, author: str, content: str) -> None:
+    _enter(connection, dispute_id, kind, author, content)
+    audit_log.write(connection, author, f"dispute.{kind}", f"dispute {dispute_id}")
 
 
 def _enter(connection: Connection[TupleRow], dispute_id: int, kind: str, author: str, content: str) -> None:

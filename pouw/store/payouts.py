@@ -200,7 +200,10 @@ def spent(connection: Connection[TupleRow]) -> int:
 
 
 def money(pool: Pool) -> dict[str, int]:
-    """Return the sums over all closed epochs: epochs, receipts, and atoms by what became of them."""
+    """Return the sums over all closed epochs: epochs, receipts, and atoms by what became of them.
+
+    What is paid is what was allocated and is not open: nothing looks at the payouts of years.
+    """
     with session(pool) as connection:
         row = connection.execute(
             """
@@ -211,10 +214,14 @@ def money(pool: Pool) -> dict[str, int]:
             """
         ).fetchone()
         assert row is not None  # noqa: S101 - an aggregate has a row
-        states = connection.execute("SELECT state, sum(atoms) FROM payouts GROUP BY state").fetchall()
+        states = connection.execute(
+            "SELECT state, sum(atoms) FROM payouts WHERE state <> 'paid' GROUP BY state"
+        ).fetchall()
     names = ("epochs", "receipts", "computed_atoms", "allocated_atoms", "unallocated_atoms", "compensated_atoms")
-    by_state = {f"{state}_atoms": 0 for state in STATES} | {f"{state}_atoms": int(atoms) for state, atoms in states}
-    return dict(zip(names, map(int, row), strict=True)) | by_state
+    sums = dict(zip(names, map(int, row), strict=True))
+    unpaid = {state: 0 for state in STATES if state != "paid"} | {state: int(atoms) for state, atoms in states}
+    paid = sums["allocated_atoms"] + sums["compensated_atoms"] - sum(unpaid.values())
+    return sums | {f"{state}_atoms": amount for state, amount in (unpaid | {"paid": paid}).items()}
 
 
 def _payout(row: TupleRow) -> Payout:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import gevent
 import psycopg
@@ -20,7 +20,12 @@ from pouw.errors import StoreError, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Pool: TypeAlias = ConnectionPool[Connection[TupleRow]]
+
+class Pool(ConnectionPool[Connection[TupleRow]]):
+    """A pool that knows how long a statement may take, which is not how long a connection is waited for."""
+
+    statement_secs: float
+
 
 _RECONNECT_SECS = 5.0  # then it gives up until the next request asks, so that its pauses never grow long
 _GRACE_SECS = 1.0  # the server's own statement_timeout comes first
@@ -31,20 +36,25 @@ _UNAVAILABLE = (
 )
 
 
-def open_pool(url: str, *, size: int, timeout: float, min_size: int | None = None) -> Pool:
-    """Open a pool that waits at most ``timeout`` seconds for a connection and as long for a statement.
+def open_pool(
+    url: str, *, size: int, timeout: float, statement_secs: float | None = None, min_size: int | None = None
+) -> Pool:
+    """Open a pool that waits at most ``timeout`` seconds for a connection, and ``statement_secs`` for a statement.
+
+    Without ``statement_secs`` both are the same.
 
     Every session commits durably, whatever the server's default is.
     """
+    statement = timeout if statement_secs is None else statement_secs
     ours = (
         ("synchronous_commit", "on"),
-        ("statement_timeout", f"{round(timeout * 1000)}"),
-        ("idle_in_transaction_session_timeout", f"{round(timeout * 2000)}"),
+        ("statement_timeout", f"{round(statement * 1000)}"),
+        ("idle_in_transaction_session_timeout", f"{round(statement * 2000)}"),
         ("timezone", "UTC"),
     )
     given = str(conninfo_to_dict(url).get("options") or "")
     options = " ".join((given, *(f"-c {name}={value}" for name, value in ours))).strip()
-    return ConnectionPool(
+    pool = Pool(
         url,
         kwargs={
             "autocommit": True,
@@ -60,6 +70,8 @@ def open_pool(url: str, *, size: int, timeout: float, min_size: int | None = Non
         open=True,
         name="pouw",
     )
+    pool.statement_secs = statement
+    return pool
 
 
 def address(pool: Pool) -> str:
@@ -75,7 +87,7 @@ def session(pool: Pool) -> Iterator[Connection[TupleRow]]:
     Raises :class:`StoreUnavailable` where the database is out of reach or too slow, and
     :class:`StoreError` for any other refusal.
     """
-    seconds = pool.timeout + _GRACE_SECS
+    seconds = pool.statement_secs + _GRACE_SECS
     with translated(), _borrowed(pool, pool.timeout) as connection, _deadline(connection, seconds):
         yield connection
 

@@ -90,7 +90,8 @@ def pending(pool: Pool, did: str) -> Row:
         pool,
         """
         SELECT coalesce(sum(accepted), 0)::bigint AS receipts FROM batches
-        WHERE client_did = %s AND submitted_at >= coalesce((SELECT max(ends_at) FROM epochs), '-infinity')
+        WHERE client_did = %s AND submitted_at >= coalesce(
+            (SELECT ends_at FROM epochs ORDER BY epoch DESC LIMIT 1), '-infinity')
         """,
         (did,),
     )

@@ -210,7 +210,8 @@ def _settle_once(
         again = _select_taken(connection, [claim.nonce_digest for claim in claims]) if taken is None else ()
         enter(connection, calendar)
         now = connection.execute(
-            "SELECT now(), EXISTS (SELECT FROM epochs WHERE ends_at > now())"  # after the lock: sees who closed it
+            # After the lock, so that it sees who closed it; epochs are closed in order, so the last one tells.
+            "SELECT now(), coalesce((SELECT ends_at > now() FROM epochs ORDER BY epoch DESC LIMIT 1), false)"
         )
         first = _read_answer(answer, key)
         if first is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
@@ -14,9 +13,10 @@ from pouw.web import schemas
 from pouw.web.bodies import read_small
 from pouw.web.describe import answers, content, problems
 from pouw.web.problems import Problem
-from pouw.web.wire import JSON
+from pouw.web.wire import as_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from pouw.service.access import Access
@@ -33,6 +33,8 @@ def blueprint(access: Access, quotas: Quotas, signatures: Signatures, intake: In
     _add_quota(blp, quotas, signatures)
     _add_blocks(blp, access, signatures, intake)
     _add_overrides(blp, access, signatures, intake)
+    _add_lift(blp, "/blocks/lift", "block", access.lift_block, signatures, intake)
+    _add_lift(blp, "/quota-overrides/lift", "quota override", access.lift_quota, signatures, intake)
     return blp
 
 
@@ -53,7 +55,7 @@ def _add_quota(blp: Blueprint, quotas: Quotas, signatures: Signatures) -> None:
                 }
                 for each in quotas.standings()
             ]
-            return _json({"limits": limits, "local": quotas.local}, 200)
+            return as_json({"limits": limits, "local": quotas.local})
 
 
 def _add_blocks(blp: Blueprint, access: Access, signatures: Signatures, intake: Intake) -> None:
@@ -63,7 +65,7 @@ def _add_blocks(blp: Blueprint, access: Access, signatures: Signatures, intake: 
         def get(self) -> Response:
             """List the blocks in force (operators)."""
             signatures.require_operator()
-            return _json({"items": [_block(row) for row in access.blocks()]}, 200)
+            return as_json({"items": [_block(row) for row in access.blocks()]})
 
         @blp.doc(
             requestBody={"required": True, "content": content(schemas.BlockBodySchema, compact=False)},
@@ -76,20 +78,6 @@ def _add_blocks(blp: Blueprint, access: Access, signatures: Signatures, intake: 
             access.block(wish["subject"], wish["reason"], signer.did, wish["expires_at"])
             return Response(status=204)
 
-    @blp.route("/blocks/lift")
-    class LiftBlockView(MethodView):
-        @blp.doc(
-            requestBody={"required": True, "content": content(schemas.SubjectBodySchema, compact=False)},
-            responses={"204": {"description": "Lifted."}} | problems(*_BODY_PROBLEMS, 404),
-        )
-        def post(self) -> Response:
-            """Lift a block (operators)."""
-            body, wish = read_small(intake, schemas.SubjectBodySchema())
-            signer = signatures.require_operator(body)
-            if not access.lift_block(wish["subject"], signer.did):
-                raise Problem(404, "not-found", "There is no such block.", "It was lifted, or never set.")
-            return Response(status=204)
-
 
 def _add_overrides(blp: Blueprint, access: Access, signatures: Signatures, intake: Intake) -> None:
     @blp.route("/quota-overrides")
@@ -98,7 +86,7 @@ def _add_overrides(blp: Blueprint, access: Access, signatures: Signatures, intak
         def get(self) -> Response:
             """List the quotas that are other than usual (operators)."""
             signatures.require_operator()
-            return _json({"items": [_block(row) | {"per_minute": row.per_minute} for row in access.quotas()]}, 200)
+            return as_json({"items": [_block(row) | {"per_minute": row.per_minute} for row in access.quotas()]})
 
         @blp.doc(
             requestBody={"required": True, "content": content(schemas.OverrideBodySchema, compact=False)},
@@ -111,19 +99,24 @@ def _add_overrides(blp: Blueprint, access: Access, signatures: Signatures, intak
             access.set_quota(wish["subject"], wish["per_minute"], wish["reason"], signer.did, wish["expires_at"])
             return Response(status=204)
 
-    @blp.route("/quota-overrides/lift")
-    class LiftOverrideView(MethodView):
+
+def _add_lift(
+    blp: Blueprint, path: str, what: str, lift: Callable[[str, str], bool], signatures: Signatures, intake: Intake
+) -> None:
+    class LiftView(MethodView):
         @blp.doc(
+            summary=f"Lift a {what} (operators).",
             requestBody={"required": True, "content": content(schemas.SubjectBodySchema, compact=False)},
             responses={"204": {"description": "Lifted."}} | problems(*_BODY_PROBLEMS, 404),
         )
         def post(self) -> Response:
-            """Take a quota of its own away (operators)."""
             body, wish = read_small(intake, schemas.SubjectBodySchema())
             signer = signatures.require_operator(body)
-            if not access.lift_quota(wish["subject"], signer.did):
-                raise Problem(404, "not-found", "There is no such override.", "It was lifted, or never set.")
+            if not lift(wish["subject"], signer.did):
+                raise Problem(404, "not-found", f"There is no such {what}.", "It was lifted, or never set.")
             return Response(status=204)
+
+    blp.route(path, endpoint=f"lift-{what.replace(' ', '-')}")(LiftView)
 
 
 def _block(row: Any) -> dict[str, Any]:
@@ -138,7 +131,3 @@ def _block(row: Any) -> dict[str, Any]:
 
 def _seconds(moment: datetime) -> int:
     return int(moment.timestamp())
-
-
-def _json(value: Any, status: int) -> Response:
-    return Response(orjson.dumps(value), status, content_type=JSON)

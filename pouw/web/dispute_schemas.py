@@ -35,7 +35,7 @@ class ResolveBodySchema(Schema):
 
 
 class DisputeSchema(Schema):
-    """A dispute. Times are unix seconds; `known` tells whether the node has what it is about."""
+    """A dispute. Times are unix seconds; `known` tells whether the node had what it is about."""
 
     id = fields.Integer(required=True)
     client_did = fields.String(required=True)
@@ -47,7 +47,7 @@ class DisputeSchema(Schema):
     compensation_atoms = fields.String(required=True, allow_none=True)
     filed_at = fields.Integer(required=True)
     changed_at = fields.Integer(required=True)
-    known = fields.Boolean()
+    known = fields.Boolean(required=True)
     entries = fields.List(fields.Dict())
 
 

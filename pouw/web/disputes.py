@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
@@ -15,7 +14,7 @@ from pouw.web.bodies import load_query, read_small
 from pouw.web.describe import answers, content, problems
 from pouw.web.problems import Problem
 from pouw.web.schemas import PageSchema
-from pouw.web.wire import JSON
+from pouw.web.wire import as_json
 
 if TYPE_CHECKING:
     from pouw.service.disputes import Disputes
@@ -53,7 +52,7 @@ def _add_collection(blp: Blueprint, disputes: Disputes, signatures: Signatures, 
             query = load_query(query_schema, request.args)
             rows = disputes.page(query["state"], query["cursor"], query["limit"])
             following = str(rows[-1].id) if len(rows) == query["limit"] else None
-            return _json({"items": [_shown(row) for row in rows], "next": following}, 200)
+            return as_json({"items": [_shown(row) for row in rows], "next": following})
 
         @blp.doc(
             requestBody={"required": True, "content": content(schemas.DisputeBodySchema, compact=False)},
@@ -64,7 +63,7 @@ def _add_collection(blp: Blueprint, disputes: Disputes, signatures: Signatures, 
             body, wish = read_small(intake, schemas.DisputeBodySchema(), _BODY_BYTES)
             signer = signatures.require_signer(body)
             dispute = disputes.file(signer.did, **wish)
-            return _json(_shown(dispute) | {"known": disputes.is_known(dispute)}, 201)
+            return as_json(_shown(dispute), 201)
 
 
 def _add_one(blp: Blueprint, disputes: Disputes, signatures: Signatures) -> None:
@@ -77,9 +76,9 @@ def _add_one(blp: Blueprint, disputes: Disputes, signatures: Signatures) -> None
             dispute = _its(disputes, number, signer)
             shown = [
                 {"kind": each.kind, "author": each.author, "content": each.content, "at": int(each.at.timestamp())}
-                for each in disputes.entries(number, with_notes=signer.operator)
+                for each in disputes.entries(dispute, for_operator=signer.operator)
             ]
-            return _json(_shown(dispute) | {"known": disputes.is_known(dispute), "entries": shown}, 200)
+            return as_json(_shown(dispute) | {"entries": shown})
 
 
 def _add_entries(blp: Blueprint, disputes: Disputes, signatures: Signatures, intake: Intake) -> None:
@@ -125,14 +124,12 @@ def _add_moves(blp: Blueprint, disputes: Disputes, signatures: Signatures, intak
             signer = signatures.require_operator(body)
             _its(disputes, number, signer)
             state, compensation = wish["state"], wish["compensation_atoms"]
-            return _json(_shown(disputes.resolve(number, state, signer.did, wish["explanation"], compensation)), 200)
+            return as_json(_shown(disputes.resolve(number, state, signer.did, wish["explanation"], compensation)))
 
     @blp.route("/disputes/<int:number>/withdraw")
     class WithdrawView(MethodView):
         @blp.doc(
-            responses=answers(
-                ("200", "Withdrawn.", schemas.DisputeSchema, False), 400, 401, 403, 404, 409, 422, 429, 503
-            )
+            responses=answers(("200", "Withdrawn.", schemas.DisputeSchema, False), 400, 401, 403, 404, 409, 429, 503)
         )
         def post(self, number: int) -> Response:
             """Withdraw a dispute: its claimant."""
@@ -140,7 +137,7 @@ def _add_moves(blp: Blueprint, disputes: Disputes, signatures: Signatures, intak
             dispute = _its(disputes, number, signer)
             if signer.did != dispute.client_did:
                 raise Problem(403, "forbidden", "This is for its owner only.", "Only the claimant withdraws.")
-            return _json(_shown(disputes.withdraw(number, signer.did)), 200)
+            return as_json(_shown(disputes.withdraw(number, signer.did)))
 
 
 def _its(disputes: Disputes, number: int, signer: Signer) -> Dispute:
@@ -158,13 +155,10 @@ def _shown(dispute: Dispute) -> dict[str, Any]:
         "subject": dispute.subject,
         "subject_id": dispute.subject_id,
         "claim": dispute.claim,
+        "known": dispute.known,
         "state": dispute.state.value,
         "explanation": dispute.explanation,
         "compensation_atoms": None if dispute.compensation is None else str(dispute.compensation),
         "filed_at": int(dispute.filed_at.timestamp()),
         "changed_at": int(dispute.changed_at.timestamp()),
     }
-
-
-def _json(value: Any, status: int) -> Response:
-    return Response(orjson.dumps(value), status, content_type=JSON)

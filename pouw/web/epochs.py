@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
@@ -16,7 +15,7 @@ from pouw.web import schemas
 from pouw.web.bodies import load_query
 from pouw.web.describe import answers
 from pouw.web.problems import Problem
-from pouw.web.wire import JSON
+from pouw.web.wire import as_json
 
 if TYPE_CHECKING:
     from pouw.service.epochs import Epochs
@@ -51,14 +50,14 @@ def _add_epochs(blp: Blueprint, epochs: Epochs) -> None:
             query = load_query(query_schema, request.args)
             rows = epochs.page(query["cursor"], query["limit"])
             following = str(rows[-1].epoch) if len(rows) == query["limit"] else None
-            return _json({"items": [_shown(row) for row in rows], "next": following}, _SHORTLY)
+            return as_json({"items": [_shown(row) for row in rows], "next": following}, cache=_SHORTLY)
 
     @blp.route("/epochs/<int:number>")
     class EpochView(MethodView):
         @blp.doc(responses=answers(("200", "The epoch.", schemas.EpochSchema, False), 404, 429, 503))
         def get(self, number: int) -> Response:
             """Get a closed epoch's signed manifest, which never changes."""
-            return _json(_shown(_closed(epochs, number)), _FOR_EVER)
+            return as_json(_shown(_closed(epochs, number)), cache=_FOR_EVER)
 
 
 def _add_proof(blp: Blueprint, epochs: Epochs) -> None:
@@ -77,7 +76,7 @@ def _add_proof(blp: Blueprint, epochs: Epochs) -> None:
                 for proof in proofs
             ]
             answer = {"tree_size": manifest["receipts"], "root": manifest["receipts_root"], "proofs": shown}
-            return _json(answer, _FOR_EVER)
+            return as_json(answer, cache=_FOR_EVER)
 
 
 def _add_stats(blp: Blueprint, stats: Stats) -> None:
@@ -86,14 +85,14 @@ def _add_stats(blp: Blueprint, stats: Stats) -> None:
         @blp.doc(responses=answers(("200", "The network.", schemas.StatusSchema, False), 429, 503))
         def get(self) -> Response:
             """Tell the present epoch, the rules of rewards, and what is left of the budget."""
-            return _json(stats.status(), _SHORTLY)
+            return as_json(stats.status(), cache=_SHORTLY)
 
     @blp.route("/stats")
     class StatsView(MethodView):
         @blp.doc(responses=answers(("200", "Counts.", schemas.StatsSchema, False), 429, 503))
         def get(self) -> Response:
             """Tell the counts of receipts and atoms over all closed epochs, and of the present one so far."""
-            return _json(stats.counts(), _SHORTLY)
+            return as_json(stats.counts(), cache=_SHORTLY)
 
 
 def _closed(epochs: Epochs, number: int) -> EpochRow:
@@ -120,7 +119,3 @@ def _shown(row: EpochRow) -> dict[str, Any]:
         "node_id": row.node_id.hex(),
         "signature": row.signature.hex(),
     }
-
-
-def _json(value: Any, cache: str) -> Response:
-    return Response(orjson.dumps(value), content_type=JSON, headers={"Cache-Control": cache})

@@ -12,8 +12,8 @@ from marshmallow import EXCLUDE
 from pouw.web import dispute_schemas as schemas
 from pouw.web.bodies import load_query
 from pouw.web.describe import answers
-from pouw.web.reading import as_json
 from pouw.web.schemas import PageSchema
+from pouw.web.wire import as_json
 
 if TYPE_CHECKING:
     from pouw.service.history import History

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
@@ -14,7 +12,7 @@ from marshmallow import EXCLUDE
 from pouw.web import schemas
 from pouw.web.bodies import load_query
 from pouw.web.describe import answers
-from pouw.web.wire import JSON
+from pouw.web.wire import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,16 +54,3 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
     page("/disputes/<did>", "id", history.disputes, "Disputes, the newest first.")
     page("/clients/<did>/history", "id", history.batches, "Batches, and why each receipt was accepted or not.")
     return blp
-
-
-def as_json(value: Any) -> Response:
-    """Answer with rows: bytes in hex, times in unix seconds."""
-    return Response(orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME), content_type=JSON)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dt.datetime):
-        return int(value.timestamp())
-    raise TypeError(type(value))

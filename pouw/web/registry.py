@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import orjson
 from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
@@ -16,7 +15,7 @@ from pouw.web import schemas
 from pouw.web.bodies import load_query, read_small
 from pouw.web.describe import answers, content, problems
 from pouw.web.problems import Fault, Problem
-from pouw.web.wire import JSON
+from pouw.web.wire import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +50,7 @@ def blueprint(identities: Identities, signatures: Signatures, intake: Intake, se
             query = load_query(query_schema, request.args)
             rows = identities.page(query["cursor"], query["limit"])
             following = cursor_of(rows[-1]) if len(rows) == query["limit"] else None
-            return _json({"items": [_shown(row) for row in rows], "next": following}, 200)
+            return as_json({"items": [_shown(row) for row in rows], "next": following})
 
         @blp.doc(
             requestBody={"required": True, "content": content(schemas.IdentityBodySchema, compact=False)},
@@ -66,7 +65,7 @@ def blueprint(identities: Identities, signatures: Signatures, intake: Intake, se
                 if settings.registration == "open"
                 else signatures.require_operator(body)
             )
-            return _json(_shown(_checked(lambda: identities.add(did, key, signer.did))), 201)
+            return as_json(_shown(_checked(lambda: identities.add(did, key, signer.did))), 201)
 
     @blp.route("/identities/<did>/rotate")
     class RotateView(MethodView):
@@ -81,7 +80,7 @@ def blueprint(identities: Identities, signatures: Signatures, intake: Intake, se
             row = _checked(lambda: identities.rotate(did, wish["public_key"], signer.did))
             if row is None:
                 raise _not_found(did)
-            return _json(_shown(row), 200)
+            return as_json(_shown(row))
 
     @blp.route("/identities/<did>/retire")
     class RetireView(MethodView):
@@ -115,7 +114,3 @@ def _shown(row: IdentityRow) -> dict[str, Any]:
         "created_at": int(row.created_at.timestamp()),
         "retired_at": None if row.retired_at is None else int(row.retired_at.timestamp()),
     }
-
-
-def _json(value: Any, status: int) -> Response:
-    return Response(orjson.dumps(value), status, content_type=JSON)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime as dt
+from typing import TYPE_CHECKING, Any
 
 import orjson
+from flask import Response
 
 from pouw.protocol.canonical import bytes_field, encode_signed_token, integer_field, message_field
 from pouw.protocol.tokens import encode_wire
@@ -16,6 +18,21 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
+
+
+def as_json(value: Any, status: int = 200, *, cache: str | None = None) -> Response:
+    """Answer with JSON: bytes in hex, times in unix seconds; ``cache`` is the Cache-Control, if any."""
+    body = orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME)
+    headers = {} if cache is None else {"Cache-Control": cache}
+    return Response(body, status, headers, content_type=JSON)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dt.datetime):
+        return int(value.timestamp())
+    raise TypeError(type(value))
 
 
 def challenge_json(token: ChallengeToken, server_time: int) -> bytes:

@@ -18,6 +18,7 @@ from pouw.cli import main
 from pouw.errors import AuditError, EpochError
 from pouw.keys import NodeKey
 from pouw.protocol.manifests import canonical, decode, signed_bytes
+from pouw.protocol.rewards import Terms
 from pouw.protocol.types import ProofType
 from pouw.service.audit import audit
 from pouw.service.epochs import Epochs
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from tests.conftest import StartNode
 
 KEY = NodeKey(SigningKey.generate())
-RULES = Settings.from_env({"POUW_NODE_SECRET_KEY": node_key(), "POUW_DATABASE_URL": "postgresql://h/d"}).reward_rules
+RULES = Settings.from_env(
+    {"POUW_NODE_SECRET_KEY": node_key(), "POUW_DATABASE_URL": "postgresql://h/d"}
+).epoch_terms.rules
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +57,7 @@ def node(start_node: StartNode, new_database: Callable[[], str]) -> Iterator[Nod
 
 
 def epochs(pool: Pool) -> Epochs:
-    wish = {"genesis": None, "epoch_secs": 7 * 3600, "minimum_bytes": 1024}
-    return Epochs(pool, RULES, signer=lambda: KEY, **wish)  # type: ignore[arg-type]
+    return Epochs(pool, Terms(RULES, None, 7 * 3600, 1024), signer=lambda: KEY)
 
 
 @pytest.fixture

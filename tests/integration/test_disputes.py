@@ -78,6 +78,7 @@ def test_the_whole_life_of_a_dispute(node: Node, client: Identity, db: psycopg.C
         ("state", "open"), ("evidence", "line 1\nline 2"), ("evidence", "our log"), ("state", "under_investigation"),
         ("state", "resolved_for_claimant"),
     ]  # fmt: skip
+    assert [entry["author"] for entry in seen["entries"]] == [client.did, client.did, *["operator"] * 3]
     assert "cook" not in json.dumps(seen)
     assert "cook" in read(node, OPERATOR, number).body.decode()
     assert resolve(node, number, "closed").status == 200
@@ -95,6 +96,22 @@ def test_the_whole_life_of_a_dispute(node: Node, client: Identity, db: psycopg.C
         "dispute.move",
     ]  # fmt: skip
     assert {actor for _action, actor in actions} == {client.did, OPERATOR.did}
+
+
+def test_what_was_known_at_filing_stays_known(node: Node, client: Identity, db: psycopg.Connection[Any]) -> None:
+    [nonce] = node.http.accepted(client.batch(client.items(node.http.challenge(), 1)))
+    number = file(node, client, subject_id=nonce)
+    assert db.execute("DELETE FROM receipts WHERE client_did = %s", (client.did,)).rowcount == 1
+    assert read(node, client, number).json["known"] is True
+
+
+def test_an_operator_settles_no_dispute_of_their_own(node: Node, db: psycopg.Connection[Any]) -> None:
+    number = file(node, OPERATOR)
+    for state in ("under_investigation", "resolved_for_claimant", "rejected"):
+        answer = resolve(node, number, state, explanation="I am right.")
+        assert answer.status == 409, answer.body
+    assert signed(node.http, OPERATOR, "POST", f"{API}/disputes/{number}/withdraw").json["state"] == "closed"
+    assert db.execute("SELECT count(*) FROM payouts WHERE dispute_id = %s", (number,)).fetchone() == (0,)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +169,7 @@ def test_illegal_ways_are_conflicts(node: Node, client: Identity) -> None:
         assert answer.status == 409
         assert answer.json["type"] == "urn:pouw:problem:dispute-conflict"
     assert post(node, client, f"/disputes/{number}/evidence", {"content": "late"}).status == 409
-    assert signed(node.http, client, "POST", f"{API}/disputes/{number}/withdraw").status == 422
+    assert signed(node.http, client, "POST", f"{API}/disputes/{number}/withdraw").status == 409
     assert resolve(node, number, "closed").status == 200
     assert resolve(node, number, "closed").status == 409
 
@@ -227,7 +244,7 @@ def test_operators_work_by_command(node: Node, client: Identity) -> None:
     assert "needs an explanation" in cli(node, "dispute", "resolve", number, "rejected", fails=True)
     cli(node, "dispute", "resolve", number, "rejected", "--explanation", "It is in your account.")
     shown = cli(node, "dispute", "show", number)
-    for text in ("rejected by", "the node has no such thing", "a screenshot", "asked the cook", "in your account"):
+    for text in ("rejected by", "the node had no such thing", "a screenshot", "asked the cook", "in your account"):
         assert text in shown
     assert "no way from rejected" in cli(
         node, "dispute", "resolve", number, "rejected", "--explanation", "x", fails=True

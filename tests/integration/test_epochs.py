@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -18,7 +19,7 @@ from pouw.errors import EpochClosed, EpochError
 from pouw.keys import NodeKey
 from pouw.protocol import manifests
 from pouw.protocol.merkle import includes
-from pouw.protocol.rewards import Rules, allocate
+from pouw.protocol.rewards import Rules, Terms, allocate
 from pouw.service.epochs import Epochs
 from pouw.service.pieces import pieces, pieces_by_several
 from pouw.store import epochs as store
@@ -27,7 +28,7 @@ from pouw.store.pool import Pool, address, open_pool
 from tests.support import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 KEY = NodeKey(SigningKey.generate())
 GENESIS, SECS = 1_700_000_000, 3_600
@@ -42,9 +43,9 @@ def pool(database_url: str) -> Iterator[Pool]:
     opened.close()
 
 
-def make(pool: Pool, rules: Rules = RULES, **changes: Any) -> Epochs:
-    values: dict[str, Any] = {"genesis": GENESIS, "epoch_secs": SECS, "minimum_bytes": MINIMUM, "signer": lambda: KEY}
-    return Epochs(pool, rules, **(values | changes))
+def make(pool: Pool, rules: Rules = RULES, *, signer: Callable[[], NodeKey] = lambda: KEY, **changes: Any) -> Epochs:
+    terms = replace(Terms(rules, GENESIS, SECS, MINIMUM), **changes)
+    return Epochs(pool, terms, signer=signer)
 
 
 def work(pool: Pool, epoch: int, receipts: list[tuple[str, int, bool]], *, at: float = 0.5) -> list[bytes]:
@@ -179,7 +180,7 @@ def test_the_edges_of_an_epoch_belong_to_one_epoch_only(pool: Pool) -> None:
 def test_an_epoch_waits_for_whoever_may_still_add_to_it(pool: Pool, database_url: str) -> None:
     """A transaction that began in the epoch is running: the closing waits, and counts what it adds."""
     now = int(time.time())
-    epochs = make(pool, genesis=now - SECS * 5 - 60)  # the present epoch is number 5
+    epochs = make(pool, genesis=now - 60)
     calendar = epochs.calendar()
     present = calendar.number(now)
     with psycopg.connect(database_url) as late:
@@ -204,7 +205,7 @@ def test_a_batch_that_comes_too_late_for_its_epoch_begins_again(pool: Pool) -> N
     from pouw.store import submissions
     from pouw.store.submissions import BatchKey, Outcome
 
-    epochs = make(pool, genesis=int(time.time()) - SECS * 5 - 60)
+    epochs = make(pool, genesis=int(time.time()) - 60)
     calendar = epochs.calendar()
     epochs.close(calendar.number(time.time()))
     attempts: list[int] = []
@@ -227,6 +228,14 @@ def test_only_epochs_that_are_over_are_due(pool: Pool) -> None:
     epoch, overdue = epochs.due()
     assert epoch == 2
     assert -SECS < overdue < 0
+
+
+def test_the_chain_of_epochs_has_no_gap(pool: Pool) -> None:
+    with pytest.raises(EpochError, match="before epoch 0"):
+        make(pool).close(1)
+    assert money(pool) == {}
+    assert make(pool).close(0)
+    assert make(pool).close(1)
 
 
 def test_manifests_are_signed_and_chained(pool: Pool) -> None:

@@ -87,6 +87,23 @@ def test_without_redis_quotas_count_per_worker_and_heal(
     wait_for(lambda: node.http.get("/health").json["status"] == "ok")
 
 
+def test_a_changed_redis_password_is_an_absence_like_any_other(
+    own: tuple[LocalServers, Node], client: Identity
+) -> None:
+    servers, node = own
+    assert servers.valkey is not None
+    wait_for(lambda: shared(node), timeout=10)
+    server: Any = redis.Redis.from_url(servers.valkey.url.replace("redis+unix", "unix"))
+    server.config_set("requirepass", "another")
+    try:
+        server.client_kill_filter(_type="normal", skipme=True)
+        check_away(node, client, "192.0.2.4")
+    finally:
+        server.config_set("requirepass", "")
+    wait_for(lambda: shared(node), timeout=10)
+    wait_for(lambda: node.http.get("/health").json["status"] == "ok")
+
+
 def stranger() -> str:
     return f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(254) + 1}"
 

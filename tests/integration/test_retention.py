@@ -14,6 +14,7 @@ from nacl.signing import SigningKey
 from pouw import _fastverify
 from pouw.keys import NodeKey
 from pouw.protocol.reasons import Detail
+from pouw.protocol.rewards import Terms
 from pouw.service import retention
 from pouw.service.audit import audit
 from pouw.service.epochs import Epochs
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 KEY = NodeKey(SigningKey.generate())
 DAY = 86_400
 PERIODS = Periods(verdict_secs=DAY, challenge_secs=7 * DAY, receipt_days=90)
-RULES = Settings.from_env({"POUW_NODE_SECRET_KEY": node_key(), "POUW_DATABASE_URL": "postgresql://h/d"}).reward_rules
+RULES = Settings.from_env(
+    {"POUW_NODE_SECRET_KEY": node_key(), "POUW_DATABASE_URL": "postgresql://h/d"}
+).epoch_terms.rules
 
 
 @pytest.fixture
@@ -120,7 +123,7 @@ def test_a_node_whose_clock_is_two_hours_behind_credits_nothing_twice(node: Node
     age(pool, 2 * 3600 - 60)
     assert purge(pool) > 0
     assert count(pool, "nonces") == 0
-    epochs = Epochs(pool, RULES, genesis=None, epoch_secs=DAY, minimum_bytes=1024, signer=lambda: KEY)
+    epochs = Epochs(pool, Terms(RULES, None, DAY, 1024), signer=lambda: KEY)
     behind = Submissions(
         pool, Verifier(1), KeyRing(pool, [KEY]), epochs.calendar, clock=lambda: time.time() - 2 * 3600,
         spend_did_quota=lambda _did: None, skew=10 * 3600, identity_min_age=0,
@@ -188,7 +191,7 @@ def test_old_days_are_archived_audited_and_then_dropped(
     assert retention.archive_and_drop(pool, PERIODS, None) == 1, "rejections go, receipts stay without an archive"
     assert count(pool, "receipts") == 4
     assert retention.archive_and_drop(pool, PERIODS, folder) == 0, "nothing is dropped before its epochs are closed"
-    epochs = Epochs(pool, RULES, genesis=None, epoch_secs=DAY, minimum_bytes=1024, signer=lambda: KEY)
+    epochs = Epochs(pool, Terms(RULES, None, DAY, 1024), signer=lambda: KEY)
     assert epochs.close_due() > 100
     assert retention.archive_and_drop(pool, PERIODS, folder) == 1
     assert count(pool, "receipts") == 0
@@ -210,7 +213,7 @@ def test_an_archive_that_is_spoilt_stops_the_drop(node: Node, pool: Pool, client
     with pool.connection() as db:
         db.execute("UPDATE receipts SET submitted_at = submitted_at - interval '100 days'")
         db.execute("UPDATE partition_start SET first_day = first_day - 95")
-    Epochs(pool, RULES, genesis=None, epoch_secs=DAY, minimum_bytes=1024, signer=lambda: KEY).close_due()
+    Epochs(pool, Terms(RULES, None, DAY, 1024), signer=lambda: KEY).close_due()
     (tmp_path / "epoch-0.jsonl.xz").write_bytes(secrets.token_bytes(100))
     with pytest.raises(Exception, match="epoch-0"):
         retention.archive_and_drop(pool, PERIODS, tmp_path)

@@ -15,14 +15,16 @@ import pytest
 
 from pouw import metrics
 from pouw.errors import StoreError
+from pouw.local.servers import LocalServers
 from pouw.service import jobs as service
 from pouw.service.jobs import Job
-from pouw.store import anomalies, jobs
+from pouw.store import anomalies, jobs, migrations
 from pouw.store.pool import open_pool
 from tests.support import API, Identity, free_port, node_key, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pouw.store.pool import Pool
     from tests.conftest import StartNode
@@ -198,6 +200,24 @@ def test_a_worker_that_disagrees_about_the_calendar_says_so_and_ends(database_ur
     assert done.returncode == 2
     assert "counts epochs of 3600 s" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_worker_outlives_its_database(open_tmp: Path) -> None:
+    """Away for longer than any pause between two attempts: it goes on by itself, and closes what was due."""
+    with LocalServers(open_tmp / "worker-servers", valkey=False) as servers:
+        assert servers.postgres is not None
+        url = servers.postgres.url()
+        migrations.run(url, "up")
+        worker, _port = start(url, epoch_secs=2, epoch_genesis=int(time.time()) - 20)
+        wait_for(lambda: closed(url) >= 1, timeout=30)
+        servers.postgres.stop()
+        time.sleep(8)
+        assert worker.poll() is None
+        servers.postgres.start()
+        before = closed(url)
+        wait_for(lambda: closed(url) > before, timeout=30)
+        worker.terminate()
+        assert worker.wait(20) == 0
 
 
 def jobs_seen(url: str) -> bool:

@@ -19,7 +19,7 @@ from pouw.settings import Settings
 from tests.support import node_key
 
 SETTINGS = Settings.from_env({"POUW_NODE_SECRET_KEY": node_key(), "POUW_DATABASE_URL": "postgresql://h/d"})
-RULES = SETTINGS.reward_rules
+RULES = SETTINGS.epoch_terms.rules
 
 weights = st.dictionaries(st.text("abc", min_size=1, max_size=4), st.integers(0, 10**9), max_size=20)
 budgets = st.one_of(st.integers(0, 10**24), st.just(0))
@@ -160,4 +160,4 @@ def test_rules_are_settings() -> None:
             "POUW_REWARD_BUDGET_ATOMS": "1000000", "POUW_REWARD_EPOCHS": "10", "POUW_REWARD_CAP_DIVISOR": "4",
         }
     )  # fmt: skip
-    assert changed.reward_rules == Rules((5, 2, 3, 2, 0), 7, 1_000_000, 100_000, 25_000)
+    assert changed.epoch_terms.rules == Rules((5, 2, 3, 2, 0), 7, 1_000_000, 100_000, 25_000)
