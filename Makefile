@@ -6,7 +6,7 @@ SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx $(wildcard pouw/_fast/*.
 RUN := .venv/.run
 DEV := .venv/.dev
 
-.PHONY: run test lint fuzz sanitize audit sbom fresh lock clean
+.PHONY: run test lint bench fuzz sanitize audit sbom fresh lock clean
 
 run: $(RUN)
 	@exec .venv/bin/pouw up
@@ -20,6 +20,10 @@ lint: $(DEV)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# A short pass over everything, which ends with a report in var/bench; or one measurement: make bench ARGS="submit --rate 1000".
+bench: $(DEV)
+	.venv/bin/python -m bench $(or $(ARGS),all)
 
 # The C decoders under a fuzzer, for SECS seconds in all; what it reached is kept in var/fuzz. Needs clang.
 fuzz: $(DEV)
@@ -47,7 +51,7 @@ lock: $(DEV)
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --no-header --quiet --extra local -o requirements.lock pyproject.toml build.in
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --no-annotate --no-header --quiet --extra local --extra dev -o requirements-dev.lock \
+	  --no-emit-find-links --no-annotate --no-header --quiet --extra local --extra bench --extra dev -o requirements-dev.lock \
 	  pyproject.toml build.in
 
 clean:

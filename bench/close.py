@@ -1,14 +1,9 @@
-"""How long closing an epoch takes: python -m bench.close --receipts 10000000.
-
-The embedded PostgreSQL runs with fsync on and its default memory settings.
-"""
+"""How long closing an epoch takes. The embedded PostgreSQL has fsync on and its default memory settings."""
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from nacl.signing import SigningKey
@@ -21,6 +16,9 @@ from pouw.service.epochs import Epochs
 from pouw.settings import Settings
 from pouw.store import migrations
 from pouw.store.pool import open_pool
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _STEP = 1_000_000
 _EPOCH_SECS = 86_400
@@ -51,8 +49,8 @@ def fill(url: str, receipts: int, dids: int) -> None:
         connection.execute("VACUUM ANALYZE receipts")
 
 
-def main(receipts: int, dids: int, folder: Path) -> None:
-    """Fill a database and close its epoch."""
+def close(receipts: int, dids: int, folder: Path) -> float:
+    """Fill a database and close its epoch; return the seconds that closing it took."""
     with LocalServers(folder, postgres=True, valkey=False) as servers:
         assert servers.postgres is not None
         url = servers.postgres.url()
@@ -66,15 +64,6 @@ def main(receipts: int, dids: int, folder: Path) -> None:
         epochs = Epochs(pool, terms, signer=lambda: key)
         start = time.perf_counter()
         epochs.close(0)
-        print(f"{receipts:,} receipts of {dids:,} DIDs closed in {time.perf_counter() - start:.1f} s")
+        took = time.perf_counter() - start
         pool.close()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--receipts", type=int, default=1_000_000)
-    parser.add_argument("--dids", type=int, default=10_000)
-    parser.add_argument("--folder", type=Path, default=None, help="where the database lies; a temporary one without it")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pouw-bench-") as temporary:
-        main(options.receipts, options.dids, options.folder or Path(temporary))
+    return took

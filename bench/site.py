@@ -17,17 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import psycopg
 
+from bench.load import OK
 from pouw.local import process
 from pouw.local.servers import LocalServers
 from pouw.store import migrations
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _READY_SECS = 60
 _STOP_SECS = 40
+_PEER_WORKERS = "2"
 
 # What a bench changes of a node's configuration: room for one machine's load, and nothing else.
 LIFTED = {
@@ -44,7 +47,10 @@ POSTGRES = {"shared_buffers": "512MB", "max_wal_size": "8GB", "wal_compression":
 
 
 class Site:
-    """A server under measurement. ``database`` is None where only its URL is known."""
+    """A server under measurement.
+
+    ``database`` is None where only its URL is known; ``settings`` are what its environment says, secrets left out.
+    """
 
     def __init__(
         self,
@@ -52,25 +58,39 @@ class Site:
         database: str | None = None,
         child: subprocess.Popen[bytes] | None = None,
         log: Path | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.base = base
+        self.base = base.rstrip("/")
         self.database = database
+        self.settings = dict(settings or {})
         self._child = child
         self._log = log
 
+    @property
+    def own(self) -> bool:
+        """Whether its processes are children of this one."""
+        return self._child is not None
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the server's own processes; none where they are not ours."""
+        if self._child is None:
+            return []
+        root = psutil.Process(self._child.pid)
+        return [root, *root.children(recursive=True)]
+
     def cpu_secs(self) -> float:
         """Return the processor time of the server's own processes so far; 0 where they are not ours."""
-        if self._child is None:
-            return 0.0
-        root = psutil.Process(self._child.pid)
-        return sum(sum(each.cpu_times()[:2]) for each in (root, *root.children(recursive=True)))
+        return sum(sum(each.cpu_times()[:2]) for each in self.processes())
 
     def memory_bytes(self) -> int:
         """Return the resident memory of the server's largest process; 0 where they are not ours."""
-        if self._child is None:
-            return 0
-        root = psutil.Process(self._child.pid)
-        return max(each.memory_info().rss for each in (root, *root.children(recursive=True)))
+        return max((each.memory_info().rss for each in self.processes()), default=0)
+
+    def checkpoint(self) -> None:
+        """Let PostgreSQL write out what earlier runs left, where it is ours, so that no run pays for another."""
+        if self.own and self.database is not None:
+            with psycopg.connect(self.database, autocommit=True) as connection:
+                connection.execute("CHECKPOINT")
 
     def wait_ready(self, path: str) -> None:
         """Wait until the server answers ``path`` with 200."""
@@ -78,7 +98,7 @@ class Site:
         while True:
             try:
                 with urllib.request.urlopen(self.base + path, timeout=2) as answer:
-                    if answer.status == 200:
+                    if answer.status == OK:
                         return
             except (urllib.error.URLError, OSError):
                 pass
@@ -117,24 +137,54 @@ def node(running: LocalServers, **settings: object) -> Iterator[Site]:
     url = running.postgres.url()
     migrations.run(url, "up")
     port = free_port()
+    shown = LIFTED | {f"POUW_{name.upper()}": str(value) for name, value in settings.items()}
     environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": os.environ.get("HOME", "/"),
         "POUW_PORT": str(port),
         "POUW_METRICS_PORT": str(free_port()),
         "POUW_DATABASE_URL": url,
         "POUW_REDIS_URL": running.valkey.url,
         "POUW_NODE_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
         "POUW_LOG_LEVEL": "warning",
-        **LIFTED,
-        **{f"POUW_{name.upper()}": str(value) for name, value in settings.items()},
+        **shown,
     }
-    with tempfile.TemporaryDirectory(prefix="pouw-bench-node-") as folder:
+    command = [sys.executable, "-m", "pouw", "serve"]
+    with _started(command, environ, port, url, shown) as site:
+        site.wait_ready("/health/ready")
+        yield site
+
+
+@contextmanager
+def peer(running: LocalServers) -> Iterator[Site]:
+    """Run the FastAPI service of ``bench.peers`` on the same PostgreSQL, in a database of its own."""
+    assert running.postgres is not None
+    with psycopg.connect(running.postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS peer")
+        connection.execute("CREATE DATABASE peer")
+    url = running.postgres.url("peer")
+    schema = (Path(__file__).parent / "peers" / "schema.sql").read_text()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(schema.encode())
+    port = free_port()
+    shown = {"PEER_WORKERS": _PEER_WORKERS}
+    command = [sys.executable, "-m", "uvicorn", "bench.peers.service:app", "--port", str(port)]
+    command += ["--workers", _PEER_WORKERS, "--loop", "uvloop", "--http", "httptools"]
+    command += ["--no-access-log", "--log-level", "warning", "--backlog", "4096"]
+    environ = {"PEER_DATABASE_URL": url, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with _started(command, environ, port, url, shown) as site:
+        site.wait_ready("/api/v1/pouw/challenge")
+        yield site
+
+
+@contextmanager
+def _started(
+    command: Sequence[str], environ: Mapping[str, str], port: int, url: str, shown: Mapping[str, str]
+) -> Iterator[Site]:
+    environ = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environ}
+    with tempfile.TemporaryDirectory(prefix="pouw-bench-log-") as folder:
         log = Path(folder) / "log"
-        child = process.start([sys.executable, "-m", "pouw", "serve"], env=environ, log=log)
-        site = Site(f"http://127.0.0.1:{port}", url, child, log)
+        child = process.start(command, env=environ, log=log)
+        site = Site(f"http://127.0.0.1:{port}", url, child, log, shown)
         try:
-            site.wait_ready("/health/ready")
             yield site
         finally:
             site.stop()

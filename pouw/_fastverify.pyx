@@ -12,7 +12,7 @@ from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 from posix.dlfcn cimport RTLD_NOW, dlerror, dlopen, dlsym
 
 import nacl._sodium
@@ -29,5 +29,6 @@ include "_fast/receipt.pxi"
 include "_fast/json.pxi"
 include "_fast/protobuf.pxi"
 include "_fast/signatures.pxi"
+include "_fast/arrays.pxi"
 
 bind_libsodium(nacl._sodium.__file__)

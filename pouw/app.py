@@ -23,6 +23,8 @@ from pouw.service.identities import Identities
 from pouw.service.keyring import KeyRing, open_signers
 from pouw.service.stats import Stats
 from pouw.service.submissions import Submissions
+from pouw.store.challenges import Register
+from pouw.store.ledger import Ledger
 from pouw.store.pool import Pool, open_pool
 from pouw.verify import Verifier
 from pouw.web import access as access_views
@@ -74,7 +76,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     quotas = Quotas(settings, access)
     ring = KeyRing(pool, signers, settings.node_key_file)
     challenges = Challenges(
-        pool,
+        Register(pool),
         ring,
         ChallengeLimits(
             ttl=settings.challenge_ttl_secs,
@@ -87,10 +89,9 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     )
     epochs = Epochs(pool, settings.epoch_terms, signer=ring.current)
     submissions = Submissions(
-        pool,
+        Ledger(pool, epochs.calendar),
         verifier,
         ring,
-        epochs.calendar,
         clock=clock,
         spend_did_quota=quotas.spend_did,
         skew=settings.clock_skew_secs,

@@ -35,15 +35,16 @@ class Signer(Protocol):
 class NodeKey:
     """A signing key in this process's memory; its repr shows the public half only."""
 
-    __slots__ = ("_signing_key",)
+    __slots__ = ("_public_key", "_signing_key")
 
     def __init__(self, signing_key: SigningKey) -> None:
         self._signing_key = signing_key
+        self._public_key = bytes(signing_key.verify_key)
 
     @property
     def public_key(self) -> bytes:
         """The 32-byte public key."""
-        return bytes(self._signing_key.verify_key)
+        return self._public_key
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte signature over a message (RFC 8032, section 5.1.6)."""

@@ -6,6 +6,7 @@ patches (see :func:`application`). Gunicorn reads the lower-case names; its hook
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ import gevent
 
 from pouw import logs
 from pouw.settings import Settings
+from pouw.worker import BOARD
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -62,7 +64,10 @@ def application() -> Flask:
 
     from pouw.app import create_app  # noqa: PLC0415 - imports psycopg
 
-    return create_app(_settings)
+    built = create_app(_settings)
+    gc.collect()
+    gc.freeze()  # what lives as long as the worker is not looked through again with every collection
+    return built
 
 
 def ssl_context(_config: Any, _default: Any) -> Any:
@@ -109,12 +114,13 @@ def worker_exit(_server: Any, worker: Any) -> None:
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """Drop the live gauges of a worker that is gone; its counters stay."""
+    """Drop the live gauges and the connections of a worker that is gone; its counters stay."""
     from prometheus_flask_exporter.multiprocess import (  # noqa: PLC0415 - after the directory is set
         GunicornPrometheusMetrics,
     )
 
     GunicornPrometheusMetrics.mark_process_dead_on_child_exit(worker.pid)
+    BOARD.clear(worker.age)
 
 
 def on_exit(_server: Any) -> None:

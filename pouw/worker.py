@@ -6,6 +6,7 @@ import json
 import ssl
 import uuid
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -13,6 +14,8 @@ from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
+
+from pouw.balance import Board, Server, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +52,10 @@ _LINGER_SECS = 0.5
 """How long a connection without a request is kept once the worker stops: a request may be under way on it."""
 
 
+BOARD = Board()
+"""Made when Gunicorn's master reads its configuration, so that every worker inherits it."""
+
+
 class _WorkerStops(BaseException):
     """Ends the wait for a next request."""
 
@@ -59,6 +66,17 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._waiting: set[Any] = set()
+        self._share = Share(BOARD, self.age)
+
+    def server_class(
+        self, listener: Any, *, application: Any, spawn: Any, log: Any, handler_class: Any, environ: Any, **tls: Any
+    ) -> Server:
+        """Return the server that Gunicorn is to start: it takes a fair share of the connections.
+
+        The other arguments are for servers that parse requests themselves.
+        """
+        del application, log, handler_class, environ
+        return Server(self._share, listener, handle=partial(self.handle, listener), spawn=spawn, **tls)
 
     @contextmanager
     def timeout_ctx(self) -> Iterator[None]:
@@ -76,6 +94,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Take no new connections, finish what is in flight, and close connections without a request."""
         super().handle_exit(sig, frame)
+        self._share.leave()
         gevent.spawn_later(_LINGER_SECS, self._end_waiting)
 
     def _end_waiting(self) -> None:
@@ -85,7 +104,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
             gevent.sleep(_LINGER_SECS)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Shake hands within the time that headers have, and then serve the connection."""
+        """Count the connection, shake hands within the time that headers have, and then serve it."""
+        with self._share.connection():
+            self._serve(listener, client, addr)
+
+    def _serve(self, listener: Any, client: Any, addr: Any) -> None:
         if isinstance(client, ssl.SSLSocket):
             try:
                 with gevent.Timeout(self.cfg.keepalive):

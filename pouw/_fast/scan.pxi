@@ -1,5 +1,20 @@
 # The body of a request, before any parser sees it.
 
+cdef inline const unsigned char *after_string(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Return where a string ends whose first character is at ``at``: behind its quote, or at the end of the text."""
+    cdef const unsigned char *quote
+    cdef const unsigned char *backslash
+    while at < end:
+        quote = <const unsigned char *>memchr(at, b'"', <size_t>(end - at))
+        if quote == NULL:
+            return end
+        backslash = <const unsigned char *>memchr(at, b"\\", <size_t>(quote - at))
+        if backslash == NULL:
+            return quote + 1
+        at = backslash + 2
+    return end
+
+
 def scan_json(bytes body not None):
     """Measure a JSON text without building anything: ``(members, values, depth, digits)``.
 
@@ -11,17 +26,10 @@ def scan_json(bytes body not None):
     cdef const unsigned char *end = at + PyBytes_GET_SIZE(body)
     cdef Py_ssize_t members = 0, values = 0, depth = 0, deepest = 0, digits = 0, longest = 0
     cdef unsigned char c
-    cdef bint in_string = False
     with nogil:
         while at < end:
             c = at[0]
             at += 1
-            if in_string:
-                if c == b'"':
-                    in_string = False
-                elif c == b"\\":
-                    at += 1
-                continue
             if b"0" <= c <= b"9":
                 digits += 1
                 if digits > longest:
@@ -29,7 +37,7 @@ def scan_json(bytes body not None):
                 continue
             digits = 0
             if c == b'"':
-                in_string = True
+                at = after_string(at, end)
             elif c == b":":
                 members += 1
             elif c == b",":

@@ -6,6 +6,7 @@ share of it that lies within the last 60 seconds.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import math
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ def per_minute(amount: int) -> RateLimitItem:
     return RateLimitItemPerMinute(amount)
 
 
+@functools.lru_cache(maxsize=4_096)
 def ip_key(address: str | None) -> str:
     """Return what one client counts on: the IPv4 address, or the /64 network of an IPv6 address."""
     try:

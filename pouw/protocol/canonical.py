@@ -7,6 +7,7 @@ even when it is empty. (Encoding: https://protobuf.dev/programming-guides/encodi
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ def bytes_field(number: int, value: bytes | str) -> bytes:
 
 def message_field(number: int, value: bytes) -> bytes:
     """Encode a field whose presence counts: an empty value is its tag and length 0."""
-    return varint(number << 3 | _LENGTH) + varint(len(value)) + value
+    return _head(number, len(value)) + value
+
+
+@functools.lru_cache(maxsize=4_096)  # the same few fields of the same few sizes, in every message
+def _head(number: int, size: int) -> bytes:
+    return varint(number << 3 | _LENGTH) + varint(size)
 
 
 def packed_field(number: int, values: Iterable[int]) -> bytes:

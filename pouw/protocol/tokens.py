@@ -27,6 +27,8 @@ from pouw.protocol.types import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
+_encode_json = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def sign_token(token: ChallengeToken, sign: Callable[[bytes], bytes]) -> ChallengeToken:
     """Return the token with the signature over its canonical bytes that ``sign`` makes."""
@@ -62,7 +64,7 @@ def token_to_json(token: ChallengeToken) -> dict[str, Any]:
 
 def encode_wire(token: ChallengeToken) -> str:
     """Return the token as the text in a challenge answer's ``token``."""
-    return base64.b64encode(json.dumps(token_to_json(token), separators=(",", ":")).encode()).decode()
+    return base64.b64encode(_encode_json(token_to_json(token)).encode()).decode()
 
 
 def decode_wire(text: str) -> ChallengeToken:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from pouw import metrics
 from pouw.protocol.tokens import sign_token
 from pouw.protocol.types import ChallengeToken, Policy, ProofType
-from pouw.store import challenges as store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pouw.service.keyring import KeyRing
-    from pouw.store.pool import Pool
+    from pouw.store.challenges import Register
 
 _NONCE_SIZE = 32
 _TASK_ID_SIZE = 16
@@ -35,14 +34,14 @@ class Challenges:
 
     def __init__(
         self,
-        pool: Pool,
+        register: Register,
         ring: KeyRing,
         limits: ChallengeLimits,
         *,
         clock: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
-        self._pool = pool
+        self._register = register
         self._ring = ring
         self._limits = limits
         self._clock = clock
@@ -76,6 +75,6 @@ class Challenges:
             expires_at=now + limits.ttl,
             policy=policy,
         )
-        store.insert(self._pool, token, bound_did)
+        self._register.add(token, bound_did)
         metrics.CHALLENGES_ISSUED.inc()
         return sign_token(token, signer.sign)

@@ -9,8 +9,7 @@ from pouw import metrics
 from pouw.protocol.reasons import Detail
 from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
 from pouw.service.checks import Context, first_failure, resolve_client
-from pouw.store import submissions as store
-from pouw.store.submissions import BatchKey, Claim, Outcome, Used
+from pouw.store.submissions import BatchKey, Claim, Outcome, Question, Used, nonce_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from pouw.service.checks import Client
     from pouw.service.keyring import KeyRing
     from pouw.store.challenges import Challenge
-    from pouw.store.epochs import Calendar
-    from pouw.store.pool import Pool
+    from pouw.store.ledger import Ledger
     from pouw.store.submissions import Known
     from pouw.verify import Verifier
 
@@ -48,20 +46,18 @@ class Submissions:
 
     def __init__(
         self,
-        pool: Pool,
+        ledger: Ledger,
         verifier: Verifier,
         ring: KeyRing,
-        calendar: Callable[[], Calendar],
         *,
         clock: Callable[[], float],
         spend_did_quota: Callable[[str], None],
         skew: int,
         identity_min_age: int,
     ) -> None:
-        self._pool = pool
+        self._ledger = ledger
         self._verifier = verifier
         self._ring = ring
-        self._calendar = calendar
         self._clock = clock
         self._spend_did_quota = spend_did_quota
         self._skew = skew
@@ -75,10 +71,14 @@ class Submissions:
         last one a commit may have happened, which asking again with the same batch nonce tells.
         """
         key = BatchKey(batch.client_did, batch.batch_nonce, batch.digest)
+        digests = _digests(batch)
+        nonces = {batch.receipts[index].challenge_nonce for index in digests}
+        question = Question(key, list(nonces), list(digests.values()))
         with metrics.stage("look_up"):
-            known = store.look_up(self._pool, key, *_wanted(batch))
-        if known.first_answer is not None:
-            return Answer(known.first_answer, replayed=True)
+            known = self._ledger.look_up(question)
+        first = known.first_answer(key)
+        if first is not None:
+            return Answer(first, replayed=True)
         metrics.BATCH_SIZE.observe(len(batch.receipts))
         metrics.RECEIPTS_RECEIVED.inc(len(batch.receipts))
         client = resolve_client(batch.client_did, known, self._identity_min_age)
@@ -86,13 +86,13 @@ class Submissions:
         failures = [first_failure(receipt, context) for receipt in batch.receipts]
         with metrics.stage("verify"):
             self._verify(batch.receipts, failures, client)
-        claims = _claims(key.client_did, batch.receipts, failures, known.challenges)
+        claims = _claims(batch.receipts, failures, digests, known.challenges)
         # Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited
         # or came when its challenge's budget was spent.
         proven = len(spend(claims, known.taken, known.used, known.challenges)) < len(claims)
         if proven:
             self._spend_did_quota(batch.client_did)
-        return self._settle(key, batch.receipts, failures, claims, known, proven, render)
+        return self._settle(question, batch.receipts, failures, claims, known, proven, render)
 
     def _verify(self, receipts: list[SignedReceipt], failures: list[Detail | None], client: Client) -> None:
         """Mark the wrong signatures in ``failures`` among the receipts that passed every check so far."""
@@ -107,7 +107,7 @@ class Submissions:
 
     def _settle(
         self,
-        key: BatchKey,
+        question: Question,
         receipts: list[SignedReceipt],
         failures: list[Detail | None],
         claims: dict[int, Claim],
@@ -117,12 +117,12 @@ class Submissions:
     ) -> Answer:
         signer = self._ring.current()
 
-        def decide(taken: set[bytes], used: dict[bytes, Used]) -> Outcome:
-            refused = spend(claims, taken, used, known.challenges)
+        def decide(now_known: Known) -> Outcome:
+            refused = spend(claims, now_known.taken, now_known.used, known.challenges)
             rejected = _rejections(receipts, failures, refused)
             credited = [claim for index, claim in claims.items() if index not in refused]
             verdict = Verdict(
-                batch_digest=key.digest,
+                batch_digest=question.key.digest,
                 node_id=signer.public_key,
                 accepted=tuple(claim.receipt_nonce for claim in credited),
                 rejected=tuple(rejected),
@@ -131,15 +131,7 @@ class Submissions:
             return Outcome(credited, rejected, render(verdict, signer.sign(signed_bytes(verdict))))
 
         with metrics.stage("commit"):
-            answer, outcome = store.settle(
-                self._pool,
-                self._calendar(),
-                key,
-                proven=proven,
-                claims=list(claims.values()),
-                taken=known.taken,
-                decide=decide,
-            )
+            answer, outcome = self._ledger.settle(question, known, proven=proven, decide=decide)
         if outcome is None:
             return Answer(answer, replayed=True)
         metrics.RECEIPTS_ACCEPTED.inc(len(outcome.credited))
@@ -184,36 +176,37 @@ def spend(
     return refused
 
 
-def _wanted(batch: Batch) -> tuple[list[bytes], list[bytes]]:
-    """Return the challenge nonces and the nonce digests that the batch's well-formed receipts name."""
-    challenges, digests = set(), []
-    for receipt in batch.receipts:
-        if receipt.fault is None and receipt.receipt_nonce is not None:
-            challenges.add(receipt.challenge_nonce)
-            digests.append(store.nonce_digest(batch.client_did, receipt.receipt_nonce))
-    return list(challenges), digests
+def _digests(batch: Batch) -> dict[int, bytes]:
+    """Return the digests under which well-formed receipts claim their nonces, by index."""
+    nonces = {
+        index: receipt.receipt_nonce
+        for index, receipt in enumerate(batch.receipts)
+        if receipt.fault is None and receipt.receipt_nonce is not None
+    }
+    return dict(zip(nonces, nonce_digests(batch.client_did, nonces.values()), strict=True))
 
 
 def _claims(
-    did: str,
     receipts: Sequence[SignedReceipt],
     failures: Sequence[Detail | None],
+    digests: dict[int, bytes],
     challenges: dict[bytes, Challenge],
 ) -> dict[int, Claim]:
     claims = {}
-    for index, (receipt, failure) in enumerate(zip(receipts, failures, strict=True)):
-        nonce = receipt.receipt_nonce
-        if failure is None and nonce is not None:
+    for index, digest in digests.items():
+        if failures[index] is None:
+            receipt = receipts[index]
+            nonce = receipt.challenge_nonce
             claims[index] = Claim(
-                nonce_digest=store.nonce_digest(did, nonce),
-                receipt_nonce=nonce,
-                challenge_nonce=receipt.challenge_nonce,
-                challenge_expires_at=challenges[receipt.challenge_nonce].expires_at,
-                proof_type=receipt.proof_type,
-                bytes_verified=receipt.bytes_verified,
-                result_ok=receipt.result_ok,
-                body=receipt.body,
-                signature=receipt.signature,
+                digest,
+                receipt.receipt_nonce,  # type: ignore[arg-type]  # what has a digest has a nonce
+                nonce,
+                challenges[nonce].expires_at,
+                receipt.proof_type,
+                receipt.bytes_verified,
+                receipt.result_ok,
+                receipt.body,
+                receipt.signature,
             )
     return claims
 

@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from pouw.errors import StoreError, StoreUnavailable
+from pouw.store import arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,7 @@ def open_pool(
         max_size=size,
         timeout=timeout,
         reconnect_timeout=_RECONNECT_SECS,
+        configure=arrays.register,
         open=True,
         name="pouw",
     )

@@ -1,37 +1,29 @@
-"""The transaction of a submitted batch, and the reads before it.
+"""The statements of submitted batches: what is known before they are judged, and what is written after.
 
-Three round trips whatever the batch's size: what is known (:func:`look_up`), what is taken (:func:`settle`,
-first half), what is written and committed (second half). The order of locks is the same for every batch, the
-batch nonce, then challenges by nonce, then nonces in order, so that batches wait for each other and never in
-a circle.
+Both are functions of the database, in ``migrations``: one round trip each, for any number of batches.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, LiteralString, NamedTuple
 
-import psycopg
-
-from pouw.errors import BatchConflict, EpochClosed, StoreError, StoreUnavailable, VerdictGone
+from pouw.errors import BatchConflict, VerdictGone
+from pouw.store.arrays import Array, Bool, Bytea, Int2, Int4, Int8, Text
 from pouw.store.challenges import Challenge
-from pouw.store.epochs import enter
-from pouw.store.partitions import make_partitions
-from pouw.store.pool import session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Sequence
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
     from pouw.protocol.verdicts import Rejection
     from pouw.store.epochs import Calendar
-    from pouw.store.pool import Pool
 
-_ATTEMPTS = 5
+_FIXED_NUMBERS = 8
+_SETTLE: LiteralString = f"SELECT settle_batches(%s::bigint, %s::integer, {', '.join(['%b'] * 26)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +33,15 @@ class BatchKey:
     client_did: str
     batch_nonce: bytes | None
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A batch, and the challenge nonces and nonce digests that its receipts name."""
+
+    key: BatchKey
+    challenge_nonces: Sequence[bytes]
+    nonce_digests: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +60,34 @@ class Used:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Known:
-    """What the database knows before a batch is judged."""
+    """What the database knows before a batch is judged. ``used`` holds the challenges that can still be spent."""
 
-    first_answer: bytes | None
-    challenges: dict[bytes, Challenge]
-    used: dict[bytes, Used]
-    taken: set[bytes]
-    blocked: bool
-    identity: Identity | None
+    first: tuple[bytes, bytes | None] | None = None
+    challenges: dict[bytes, Challenge] = field(default_factory=dict)
+    used: dict[bytes, Used] = field(default_factory=dict)
+    taken: set[bytes] = field(default_factory=set)
+    blocked: bool = False
+    identity: Identity | None = None
+
+    def first_answer(self, key: BatchKey) -> bytes | None:
+        """Return the batch's first answer, if it was answered.
+
+        Raises :class:`BatchConflict` where its nonce was used for another content, and :class:`VerdictGone`.
+        """
+        if self.first is None:
+            return None
+        digest, answer = self.first
+        if digest != key.digest:
+            raise BatchConflict("This batch nonce was used for a batch with other content.")
+        if answer is None:
+            raise VerdictGone("This batch was answered, and its verdict is not kept any more.")
+        return answer
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One receipt that passed every check and asks to be credited."""
+class Claim(NamedTuple):
+    """One receipt that passed every check and asks to be credited. A tuple: there is one for every receipt."""
 
     nonce_digest: bytes
     receipt_nonce: bytes
@@ -95,237 +109,136 @@ class Outcome:
     answer: bytes
 
 
-def nonce_digest(client_did: str, receipt_nonce: bytes) -> bytes:
-    """Return the 32 bytes under which a receipt's nonce is claimed: no two DIDs share one."""
-    return hashlib.sha256(b"%s\0%s" % (client_did.encode(), receipt_nonce)).digest()
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A batch that is decided. ``proven``: its DID sent it, because nobody else could have made one of its receipts."""
+
+    key: BatchKey
+    proven: bool
+    outcome: Outcome
 
 
-def look_up(pool: Pool, key: BatchKey, challenge_nonces: list[bytes], nonce_digests: list[bytes]) -> Known:
-    """Read what judging a batch needs, in one round trip and without a lock.
+def nonce_digests(client_did: str, receipt_nonces: Iterable[bytes]) -> list[bytes]:
+    """Return for each nonce the 32 bytes under which it is claimed: no two DIDs share one."""
+    did = client_did.encode() + b"\0"
+    return [hashlib.sha256(did + nonce).digest() for nonce in receipt_nonces]
 
-    Raises :class:`BatchConflict` where this DID used the batch nonce for another content.
-    """
-    with session(pool) as connection, connection.pipeline():
-        answer = _select_answer(connection, key)
-        challenges = connection.execute(
-            """
-            SELECT nonce, task_id, bound_did, issued_at, expires_at, max_receipts, max_bytes_total,
-                   min_bytes_per_receipt, allowed_proof_types, receipts_used, bytes_used
-            FROM challenges WHERE nonce = ANY(%b)
-            """,
-            (challenge_nonces,),
+
+def look_up(connection: Connection[TupleRow], questions: Sequence[Question]) -> list[Known]:
+    """Read what judging these batches needs."""
+    rows = connection.execute(
+        "SELECT kind, place, key, value, did, number, numbers FROM look_up_batches(%b, %b, %b, %b, %b)",
+        (
+            Text([question.key.client_did for question in questions]),
+            Bytea([question.key.batch_nonce for question in questions]),
+            Bytea([question.key.digest for question in questions]),
+            Bytea([nonce for question in questions for nonce in question.challenge_nonces]),
+            Bytea([digest for question in questions for digest in question.nonce_digests]),
+        ),
+        binary=True,
+    ).fetchall()
+    shared = Known()
+    own = [Known(challenges=shared.challenges, used=shared.used, taken=shared.taken) for _ in questions]
+    for kind, place, key, value, did, number, numbers in rows:
+        if kind == "taken":
+            shared.taken.add(key)
+        elif kind == "challenge":
+            _note_challenge(shared, key, value, did, numbers)
+        elif kind == "answer":
+            own[place - 1].first = key, value
+        elif kind == "blocked":
+            own[place - 1].blocked = True
+        else:
+            own[place - 1].identity = Identity(key, number)
+    return own
+
+
+def _note_challenge(known: Known, nonce: bytes, task_id: bytes, bound_did: str | None, numbers: list[int]) -> None:
+    issued, expires, receipts, size, least, receipts_used, bytes_used, live = numbers[:_FIXED_NUMBERS]
+    allowed = frozenset(numbers[_FIXED_NUMBERS:])
+    known.challenges[nonce] = Challenge(nonce, task_id, bound_did, issued, expires, receipts, size, least, allowed)
+    if live:
+        known.used[nonce] = Used(receipts_used, bytes_used)
+
+
+def lock(connection: Connection[TupleRow], question: Question) -> None:
+    """Hold off whoever could settle this batch, or spend its challenges, until the transaction ends."""
+    key = question.key
+    if key.batch_nonce is not None:
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{key.client_did} {key.batch_nonce.hex()}",)
         )
-        taken = _select_taken(connection, nonce_digests)
-        blocked = connection.execute(
-            "SELECT 1 FROM blocked_dids WHERE did = %s AND (expires_at IS NULL OR expires_at > now())",
-            (key.client_did,),
-        )
-        identity = connection.execute(
-            """
-            SELECT public_key, extract(epoch FROM now() - created_at)::float8
-            FROM identities WHERE did = %s AND retired_at IS NULL
-            """,
-            (key.client_did,),
-        )
-        found = identity.fetchone()
-        first_answer, rows = _read_answer(answer, key), challenges.fetchall()
-        return Known(
-            first_answer=first_answer,
-            challenges={row[0]: _challenge(row) for row in rows},
-            used={row[0]: Used(*row[-2:]) for row in rows},
-            taken={row[0] for row in taken},
-            blocked=blocked.fetchone() is not None,
-            identity=None if found is None else Identity(*found),
-        )
-
-
-def _challenge(row: TupleRow) -> Challenge:
-    *columns, allowed, _receipts_used, _bytes_used = row
-    return Challenge(*(*columns, frozenset(allowed)))
-
-
-def settle(
-    pool: Pool,
-    calendar: Calendar,
-    key: BatchKey,
-    *,
-    proven: bool,
-    claims: Sequence[Claim],
-    taken: set[bytes],
-    decide: Callable[[set[bytes], dict[bytes, Used]], Outcome],
-) -> tuple[bytes, Outcome | None]:
-    """Decide a batch and commit it; return the answer, and the outcome unless another request settled it first.
-
-    ``decide`` gets the nonce digests that are already taken and what is used of each challenge, the latter under
-    locks that keep it true until the commit. The first attempt relies on ``taken``, read before; where another
-    batch took a nonce meanwhile, the unique index says so, and the next attempt reads them again.
-
-    Raises :class:`BatchConflict` as :func:`look_up` does, and :class:`StoreUnavailable` where the database
-    is out of reach: then nothing is known of the commit, and the client has to ask again.
-    """
-    for attempt in range(_ATTEMPTS):
-        try:
-            with session(pool) as connection:
-                known = taken if attempt == 0 else None
-                return _settle_once(connection, calendar, key, proven, claims, known, decide)
-        except StoreError as error:
-            if isinstance(error.__cause__, psycopg.errors.CheckViolation):
-                make_partitions(pool)  # the background process did not: this day has no partition yet
-            elif not isinstance(error, EpochClosed) and not isinstance(error.__cause__, _RACES):
-                raise
-    raise StoreUnavailable("The database is too contended to settle this batch.")
-
-
-_RACES = (
-    psycopg.errors.UniqueViolation,
-    psycopg.errors.DeadlockDetected,
-    psycopg.errors.SerializationFailure,
-)
-"""What another batch's commit can cause. The next attempt sees that commit."""
-
-
-def _settle_once(
-    connection: Connection[TupleRow],
-    calendar: Calendar,
-    key: BatchKey,
-    proven: bool,
-    claims: Sequence[Claim],
-    taken: set[bytes] | None,
-    decide: Callable[[set[bytes], dict[bytes, Used]], Outcome],
-) -> tuple[bytes, Outcome | None]:
-    with connection.pipeline(), connection.transaction():
-        if key.batch_nonce is not None:
-            connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-                (f"{key.client_did} {key.batch_nonce.hex()}",),
-            )
-        answer = _select_answer(connection, key)
-        used = connection.execute(
-            """
-            SELECT nonce, receipts_used, bytes_used FROM challenges
-            WHERE nonce = ANY(%b) AND expires_at > extract(epoch FROM now()) - 600 ORDER BY nonce FOR UPDATE
-            """,  # by the database's clock too: longer after its end, a challenge's nonces may be purged
-            (list({claim.challenge_nonce for claim in claims}),),
-        )
-        again = _select_taken(connection, [claim.nonce_digest for claim in claims]) if taken is None else ()
-        enter(connection, calendar)
-        now = connection.execute(
-            # After the lock, so that it sees who closed it; epochs are closed in order, so the last one tells.
-            "SELECT now(), coalesce((SELECT ends_at > now() FROM epochs ORDER BY epoch DESC LIMIT 1), false)"
-        )
-        first = _read_answer(answer, key)
-        if first is not None:
-            return first, None
-        submitted_at: datetime
-        submitted_at, closed = now.fetchone()  # type: ignore[misc]  # a SELECT without FROM has a row
-        if closed:
-            raise EpochClosed("The epoch was closed meanwhile.")
-        outcome = decide(taken or {row[0] for row in again}, {row[0]: Used(row[1], row[2]) for row in used})
-        _write(connection, key, proven, outcome, submitted_at)
-    return outcome.answer, outcome
-
-
-def _select_taken(connection: Connection[TupleRow], nonce_digests: list[bytes]) -> psycopg.Cursor[TupleRow]:
-    return connection.execute("SELECT nonce FROM nonces WHERE nonce = ANY(%b)", (nonce_digests,))
-
-
-def _select_answer(connection: Connection[TupleRow], key: BatchKey) -> psycopg.Cursor[TupleRow]:
-    return connection.execute(
-        """
-        SELECT batch_digest, answer FROM batches
-        WHERE client_did = %s AND batch_nonce = %b AND (proven OR batch_digest = %b)
-        ORDER BY batch_digest = %b DESC, id LIMIT 1
-        """,
-        (key.client_did, key.batch_nonce, key.digest, key.digest),
-    )
-
-
-def _read_answer(cursor: psycopg.Cursor[TupleRow], key: BatchKey) -> bytes | None:
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    if row[0] != key.digest:
-        raise BatchConflict("This batch nonce was used for a batch with other content.")
-    answer: bytes | None = row[1]
-    if answer is None:
-        raise VerdictGone("This batch was answered, and its verdict is not kept any more.")
-    return answer
-
-
-def _write(
-    connection: Connection[TupleRow], key: BatchKey, proven: bool, outcome: Outcome, submitted_at: datetime
-) -> None:
-    credited = sorted(outcome.credited, key=lambda claim: claim.nonce_digest)
     connection.execute(
-        "INSERT INTO nonces (nonce, expires_at) SELECT nonce, expires_at FROM unnest(%b::bytea[], %b::bigint[])"
-        " AS claimed (nonce, expires_at)",
-        ([c.nonce_digest for c in credited], [c.challenge_expires_at for c in credited]),
-    )
-    connection.execute(
-        """
-        UPDATE challenges SET receipts_used = receipts_used + spent.receipts, bytes_used = bytes_used + spent.bytes
-        FROM unnest(%b::bytea[], %b::bigint[], %b::bigint[]) AS spent (nonce, receipts, bytes)
-        WHERE challenges.nonce = spent.nonce
-        """,
-        _spent(outcome.credited),
-    )
-    connection.execute(
-        """
-        WITH batch AS (
-            INSERT INTO batches (client_did, batch_nonce, batch_digest, proven, accepted, rejected, answer,
-                                 submitted_at)
-            VALUES (%(did)s, %(batch_nonce)b, %(digest)b, %(proven)s, %(accepted)s, %(rejected)s, %(answer)b, %(at)s)
-            RETURNING id
-        ), rejection AS (
-            INSERT INTO rejections (batch_id, client_did, proven, item_index, receipt_nonce, reason, detail, fault,
-                                    submitted_at)
-            SELECT batch.id, %(did)s, %(proven)s, item_index, receipt_nonce, reason, detail, fault, %(at)s
-            FROM batch, unnest(%(r_index)b::integer[], %(r_nonce)b::bytea[], %(r_reason)s::text[],
-                               %(r_detail)s::text[], %(r_fault)s::text[])
-                 AS item (item_index, receipt_nonce, reason, detail, fault)
-        )
-        INSERT INTO receipts (batch_id, client_did, receipt_nonce, challenge_nonce, proof_type, bytes_verified,
-                              result_ok, body, signature, submitted_at)
-        SELECT batch.id, %(did)s, receipt_nonce, challenge_nonce, proof_type, bytes_verified, result_ok, body,
-               signature, %(at)s
-        FROM batch, unnest(%(a_nonce)b::bytea[], %(a_challenge)b::bytea[], %(a_type)b::smallint[],
-                           %(a_bytes)b::bigint[], %(a_ok)b::boolean[], %(a_body)b::bytea[], %(a_signature)b::bytea[])
-             AS item (receipt_nonce, challenge_nonce, proof_type, bytes_verified, result_ok, body, signature)
-        """,
-        _rows(key, proven, outcome, submitted_at),
+        "SELECT FROM challenges WHERE nonce = ANY(%b) ORDER BY nonce FOR UPDATE", (list(question.challenge_nonces),)
     )
 
 
-def _spent(credited: Sequence[Claim]) -> tuple[list[bytes], list[int], list[int]]:
+def settle(connection: Connection[TupleRow], calendar: Calendar, settlements: Sequence[Settlement]) -> str:
+    """Write batches if what they were judged by still holds; return what ``settle_batches`` says."""
+    row = connection.execute(
+        _SETTLE,
+        (
+            calendar.genesis,
+            calendar.epoch_secs,
+            *_batch_columns(settlements),
+            *_spent_columns(settlements),
+            *_receipt_columns(settlements),
+            *_rejection_columns(settlements),
+        ),
+    ).fetchone()
+    assert row is not None  # noqa: S101 - a function has a result
+    return str(row[0])
+
+
+def _batch_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
+    return (
+        Text([each.key.client_did for each in settlements]),
+        Bytea([each.key.batch_nonce for each in settlements]),
+        Bytea([each.key.digest for each in settlements]),
+        Bool([each.proven for each in settlements]),
+        Int4([len(each.outcome.credited) for each in settlements]),
+        Int4([len(each.outcome.rejected) for each in settlements]),
+        Bytea([None if each.key.batch_nonce is None else each.outcome.answer for each in settlements]),
+    )
+
+
+def _spent_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
     receipts: dict[bytes, int] = {}
     size: dict[bytes, int] = {}
-    for claim in credited:
-        receipts[claim.challenge_nonce] = receipts.get(claim.challenge_nonce, 0) + 1
-        size[claim.challenge_nonce] = size.get(claim.challenge_nonce, 0) + claim.bytes_verified
-    return list(receipts), list(receipts.values()), list(size.values())
+    for settlement in settlements:
+        for claim in settlement.outcome.credited:
+            receipts[claim.challenge_nonce] = receipts.get(claim.challenge_nonce, 0) + 1
+            size[claim.challenge_nonce] = size.get(claim.challenge_nonce, 0) + claim.bytes_verified
+    return Bytea(list(receipts)), Int8(list(receipts.values())), Int8(list(size.values()))
 
 
-def _rows(key: BatchKey, proven: bool, outcome: Outcome, submitted_at: datetime) -> dict[str, Any]:
-    credited, rejected = outcome.credited, outcome.rejected
-    return {
-        "did": key.client_did,
-        "batch_nonce": key.batch_nonce,
-        "digest": key.digest,
-        "proven": proven,
-        "accepted": len(credited),
-        "rejected": len(rejected),
-        "answer": None if key.batch_nonce is None else outcome.answer,
-        "at": submitted_at,
-        "r_index": [r.index for r in rejected],
-        "r_nonce": [r.receipt_nonce for r in rejected],
-        "r_reason": [r.detail.reason.value for r in rejected],
-        "r_detail": [r.detail.value for r in rejected],
-        "r_fault": [r.fault for r in rejected],
-        "a_nonce": [c.receipt_nonce for c in credited],
-        "a_challenge": [c.challenge_nonce for c in credited],
-        "a_type": [c.proof_type for c in credited],
-        "a_bytes": [c.bytes_verified for c in credited],
-        "a_ok": [c.result_ok for c in credited],
-        "a_body": [c.body for c in credited],
-        "a_signature": [c.signature for c in credited],
-    }
+def _receipt_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
+    """Return nonces by their digests, in whose order they are locked, and then receipts in the batches' order."""
+    places = [place for place, settlement in enumerate(settlements, 1) for _ in settlement.outcome.credited]
+    claims = [claim for settlement in settlements for claim in settlement.outcome.credited]
+    nonces = sorted((claim.nonce_digest, claim.challenge_expires_at) for claim in claims)
+    return (
+        Bytea([digest for digest, _expiry in nonces]),
+        Int8([expiry for _digest, expiry in nonces]),
+        Int4(places),
+        Bytea([claim.receipt_nonce for claim in claims]),
+        Bytea([claim.challenge_nonce for claim in claims]),
+        Int2([claim.proof_type for claim in claims]),
+        Int8([claim.bytes_verified for claim in claims]),
+        Bool([claim.result_ok for claim in claims]),
+        Bytea([claim.body for claim in claims]),
+        Bytea([claim.signature for claim in claims]),
+    )
+
+
+def _rejection_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
+    places = [place for place, settlement in enumerate(settlements, 1) for _ in settlement.outcome.rejected]
+    rejected = [each for settlement in settlements for each in settlement.outcome.rejected]
+    return (
+        Int4(places),
+        Int4([each.index for each in rejected]),
+        Bytea([each.receipt_nonce for each in rejected]),
+        Text([each.detail.reason.value for each in rejected]),
+        Text([each.detail.value for each in rejected]),
+        Text([each.fault for each in rejected]),
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 from typing import TYPE_CHECKING
 
 from flask import g, request
@@ -33,5 +33,5 @@ def register(app: Flask, hsts_secs: int) -> None:
 
 def _name_request() -> None:
     given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    g.request_id = given if _REQUEST_ID.match(given) else os.urandom(16).hex()
     request_id.set(g.request_id)

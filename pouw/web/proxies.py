@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ class TrustedProxies:
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+@functools.lru_cache(maxsize=4_096)
 def _address(text: str) -> _Address | None:
     try:
         address = ipaddress.ip_address(text.strip().partition("%")[0])

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from pouw.errors import EpochClosed, EpochError
+from pouw.errors import EpochError, StoreUnavailable
 from pouw.keys import NodeKey
 from pouw.protocol import manifests
 from pouw.protocol.merkle import includes
@@ -24,7 +24,9 @@ from pouw.service.epochs import Epochs
 from pouw.service.pieces import pieces, pieces_by_several
 from pouw.store import epochs as store
 from pouw.store import trees
+from pouw.store.ledger import Ledger
 from pouw.store.pool import Pool, address, open_pool
+from pouw.store.submissions import BatchKey, Known, Outcome, Question
 from tests.support import wait_for
 
 if TYPE_CHECKING:
@@ -201,24 +203,17 @@ def test_an_epoch_waits_for_whoever_may_still_add_to_it(pool: Pool, database_url
     assert set(rewards(pool, present)) == {"did:late:1"}
 
 
-def test_a_batch_that_comes_too_late_for_its_epoch_begins_again(pool: Pool) -> None:
-    from pouw.store import submissions
-    from pouw.store.submissions import BatchKey, Outcome
-
+def test_a_batch_that_comes_too_late_for_its_epoch_is_not_written(pool: Pool) -> None:
     epochs = make(pool, genesis=int(time.time()) - 60)
     calendar = epochs.calendar()
     epochs.close(calendar.number(time.time()))
-    attempts: list[int] = []
-
-    def decide(taken: object, used: object) -> Outcome:
-        attempts.append(1)
-        return Outcome([], [], b"answer")
-
-    key = BatchKey("did:a:1", None, b"d" * 32)
-    with pytest.raises(Exception, match="contended"):
-        submissions.settle(pool, calendar, key, proven=False, claims=[], taken=set(), decide=decide)
-    assert attempts == []
-    assert issubclass(EpochClosed, Exception)
+    question = Question(BatchKey("did:a:1", b"n" * 16, b"d" * 32), [], [])
+    with pytest.raises(StoreUnavailable, match="contended"):
+        Ledger(pool, epochs.calendar).settle(
+            question, Known(), proven=False, decide=lambda _known: Outcome([], [], b"answer")
+        )
+    with pool.connection() as db:
+        assert db.execute("SELECT count(*) FROM batches").fetchone() == (0,)
 
 
 def test_only_epochs_that_are_over_are_due(pool: Pool) -> None:

@@ -222,20 +222,29 @@ def test_the_script_counts_as_the_arithmetic_says(servers: LocalServers) -> None
     assert servers.valkey is not None
     server: Any = redis.Redis.from_url(servers.valkey.url.replace("redis+unix", "unix"))
     script = server.register_script(files("pouw.limits").joinpath("spend.lua").read_text())
+
+    def spend(name: str, limit: int, window_ms: int, cost: int) -> list[int]:
+        [state] = script([name], [window_ms, cost, limit])
+        return list(state)
+
     key = f"test:{secrets.token_hex(4)}"
     allowed_before = 0
     for _ in range(100):
-        allowed, previous, current, left = script([key], [LIMIT, 60_000, 1])
+        allowed, previous, current, left = spend(key, LIMIT, 60_000, 1)
         used = Window(previous, current, left / 1000).used
         assert used <= LIMIT
         assert allowed == (1 if allowed_before < LIMIT else 0)
         allowed_before += allowed
-        looked = script([key], [LIMIT, 60_000, 0])
+        looked = spend(key, LIMIT, 60_000, 0)
         assert looked[1:3] == [previous, current]
     assert 60_000 < server.pttl(key) <= 120_000
     fast = f"test:{secrets.token_hex(4)}"
-    assert script([fast], [5, 300, 5])[0] == 1
-    assert script([fast], [5, 300, 1])[0] == 0
-    wait_for(lambda: script([fast], [5, 300, 0])[1:3] == [5, 0], timeout=2, pause=0.02)
-    wait_for(lambda: script([fast], [5, 300, 0])[1:3] == [0, 0], timeout=2, pause=0.02)
-    assert script([fast], [5, 300, 5])[0] == 1
+    assert spend(fast, 5, 300, 5)[0] == 1
+    assert spend(fast, 5, 300, 1)[0] == 0
+    wait_for(lambda: spend(fast, 5, 300, 0)[1:3] == [5, 0], timeout=2, pause=0.02)
+    wait_for(lambda: spend(fast, 5, 300, 0)[1:3] == [0, 0], timeout=2, pause=0.02)
+    assert spend(fast, 5, 300, 5)[0] == 1
+    # Several windows at once, one of them twice: as if each came alone.
+    one, two = f"test:{secrets.token_hex(4)}", f"test:{secrets.token_hex(4)}"
+    states = script([one, two, one, one], [60_000, 1, 2, 0, 2, 2])
+    assert [state[0] for state in states] == [1, 0, 1, 0]

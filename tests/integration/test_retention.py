@@ -23,6 +23,7 @@ from pouw.service.retention import Periods
 from pouw.service.submissions import Batch, Submissions
 from pouw.settings import Settings
 from pouw.store import retention as store
+from pouw.store.ledger import Ledger
 from pouw.store.pool import open_pool
 from pouw.verify import Verifier
 from tests.support import API, Identity, node_key, signed
@@ -125,7 +126,7 @@ def test_a_node_whose_clock_is_two_hours_behind_credits_nothing_twice(node: Node
     assert count(pool, "nonces") == 0
     epochs = Epochs(pool, Terms(RULES, None, DAY, 1024), signer=lambda: KEY)
     behind = Submissions(
-        pool, Verifier(1), KeyRing(pool, [KEY]), epochs.calendar, clock=lambda: time.time() - 2 * 3600,
+        Ledger(pool, epochs.calendar), Verifier(1), KeyRing(pool, [KEY]), clock=lambda: time.time() - 2 * 3600,
         spend_did_quota=lambda _did: None, skew=10 * 3600, identity_min_age=0,
     )  # fmt: skip
     verdicts: list[Verdict] = []

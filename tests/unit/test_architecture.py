@@ -22,10 +22,12 @@ ALLOWED = {
     "hsm": {"errors"},
     "metrics": set(),
     "logs": set(),
+    "gather": set(),
+    "balance": set(),
     "protocol": {"errors"},
     "verify": {"_fastverify", "errors"},
     "limits": {"errors"},
-    "store": {"errors", "protocol", "metrics"},
+    "store": {"_fastverify", "errors", "gather", "protocol", "metrics"},
     "service": {
         "errors",
         "hsm",
@@ -38,11 +40,11 @@ ALLOWED = {
         "metrics",
         "logs",
     },
-    "web": {"errors", "protocol", "service", "limits", "metrics", "logs", "settings", "_fastverify"},
+    "web": {"errors", "protocol", "service", "limits", "metrics", "logs", "settings", "_fastverify", "gather"},
     "client": {"errors", "protocol", "keys"},
     "local": {"errors"},
     "app": {"settings", "service", "store", "verify", "web", "logs", "metrics", "errors"},
-    "serving": {"settings", "app", "logs", "tls"},
+    "serving": {"settings", "app", "logs", "tls", "worker"},
     "cli": {
         "logs",
         "hsm",
@@ -56,7 +58,7 @@ ALLOWED = {
         "client",
         "protocol",
     },
-    "worker": set(),
+    "worker": {"balance"},
     "__main__": {"cli"},
 }
 FLASK_ROOMS = {"web", "app", "serving"}

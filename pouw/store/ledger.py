@@ -1,0 +1,111 @@
+"""The ledger: batches looked up and settled, each exactly once, several with one round trip and one commit.
+
+A batch is judged by what was read before, without a lock, and written only if that still holds. Where it does not, or a
+group of batches fails for one of them, each is settled alone: under locks, judged anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pouw.errors import EpochClosed, StoreError, StoreUnavailable
+from pouw.gather import Gather
+from pouw.store import submissions
+from pouw.store.partitions import make_partitions
+from pouw.store.pool import session
+from pouw.store.submissions import Question, Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pouw.store.epochs import Calendar
+    from pouw.store.pool import Pool
+    from pouw.store.submissions import Known, Outcome
+
+_ATTEMPTS = 5
+_AT_ONCE = 32
+_LANES = 1
+
+_RACES = (
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
+"""What another batch's commit can cause. The next attempt sees that commit."""
+
+
+class Ledger:
+    """Looks batches up and settles them, together with those that other greenlets bring at the same time."""
+
+    def __init__(self, pool: Pool, calendar: Callable[[], Calendar]) -> None:
+        self._pool = pool
+        self._calendar = calendar
+        self._questions = Gather(self._look_up, most=_AT_ONCE, lanes=_LANES)
+        self._settlements = Gather(self._settle_together, most=_AT_ONCE, lanes=_LANES)
+
+    def look_up(self, question: Question) -> Known:
+        """Read what judging a batch needs, without a lock."""
+        return self._questions.ask(question)
+
+    def settle(
+        self, question: Question, known: Known, *, proven: bool, decide: Callable[[Known], Outcome]
+    ) -> tuple[bytes, Outcome | None]:
+        """Decide a batch and commit it; return the answer, and the outcome unless another request settled it first.
+
+        ``decide`` may be called again with newer knowledge. Raises :class:`pouw.errors.BatchConflict` where this DID
+        used the batch nonce for another content, and :class:`StoreUnavailable` where the database is out of reach:
+        then nothing is known of the commit, and the client has to ask again.
+        """
+        outcome = decide(known)
+        if self._settlements.ask(Settlement(question.key, proven, outcome)):
+            return outcome.answer, outcome
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._settle_alone(question, proven=proven, decide=decide)
+            except StoreError as error:
+                if not self._mend(error):
+                    raise
+        raise StoreUnavailable("The database is too contended to settle this batch.")
+
+    def _look_up(self, questions: list[Question]) -> list[Known]:
+        with session(self._pool) as connection:
+            return submissions.look_up(connection, questions)
+
+    def _settle_together(self, settlements: list[Settlement]) -> list[bool]:
+        """Settle all of these batches in one transaction, or none."""
+        try:
+            with session(self._pool) as connection:
+                settled = submissions.settle(connection, self._calendar(), settlements) == "settled"
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            self._mend(error)
+            settled = False
+        except Exception:  # noqa: BLE001 - whichever batch it was of these: alone it will be told
+            settled = False
+        return [settled] * len(settlements)
+
+    def _settle_alone(
+        self, question: Question, *, proven: bool, decide: Callable[[Known], Outcome]
+    ) -> tuple[bytes, Outcome | None]:
+        calendar = self._calendar()
+        with session(self._pool) as connection, connection.transaction():
+            submissions.lock(connection, question)
+            [known] = submissions.look_up(connection, [question])
+            first = known.first_answer(question.key)
+            if first is not None:
+                return first, None
+            outcome = decide(known)
+            said = submissions.settle(connection, calendar, [Settlement(question.key, proven, outcome)])
+            if said != "settled":
+                raise EpochClosed(f"The batch began too early to be settled: {said}.")
+        return outcome.answer, outcome
+
+    def _mend(self, error: StoreError) -> bool:
+        """Tell whether the next attempt may succeed, after doing what it needs."""
+        if isinstance(error.__cause__, psycopg.errors.CheckViolation):
+            make_partitions(self._pool)  # the background process did not: this day has no partition yet
+            return True
+        return isinstance(error, EpochClosed) or isinstance(error.__cause__, _RACES)

@@ -1,0 +1,203 @@
+"""The ledger's groups: two round trips a batch, and no batch suffers for its neighbours."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import psycopg
+import pytest
+from psycopg import Connection
+
+from pouw._fastverify import pack_array
+from pouw.errors import StoreError
+from pouw.protocol.reasons import Detail
+from pouw.protocol.verdicts import Rejection
+from pouw.store import arrays
+from pouw.store.epochs import Calendar
+from pouw.store.ledger import Ledger
+from pouw.store.pool import Pool, open_pool
+from pouw.store.submissions import BatchKey, Claim, Known, Outcome, Question, nonce_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+EXPIRES = int(time.time()) + 300
+
+
+@pytest.fixture
+def pool(database_url: str) -> Iterator[Pool]:
+    opened = open_pool(database_url, size=4, timeout=10)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ledger(pool: Pool) -> Ledger:
+    return Ledger(pool, lambda: Calendar(int(time.time()) // 3600 * 3600, 3600))
+
+
+def challenge(pool: Pool, receipts: int = 1_000) -> bytes:
+    nonce = secrets.token_bytes(32)
+    with pool.connection() as db:
+        db.execute(
+            "INSERT INTO challenges (nonce, task_id, issued_at, expires_at, max_receipts, max_bytes_total,"
+            " min_bytes_per_receipt, allowed_proof_types) VALUES (%b, 't', 1, %s, %s, 1000000, 1, '{0}')",
+            (nonce, EXPIRES, receipts),
+        )
+    return nonce
+
+
+class Batch:
+    """A batch of a DID with as many claims on a challenge as wanted, all of which are credited."""
+
+    def __init__(self, nonce: bytes, count: int, did: str | None = None, nonces: list[bytes] | None = None) -> None:
+        did = did or f"did:x:{secrets.token_hex(4)}"
+        nonces = nonces or [secrets.token_bytes(16) for _ in range(count)]
+        self.digests = nonce_digests(did, nonces)
+        self.claims = [
+            Claim(digest, each, nonce, EXPIRES, 0, 10, True, b"body", b"s" * 64)
+            for digest, each in zip(self.digests, nonces, strict=True)
+        ]
+        key = BatchKey(did, secrets.token_bytes(16), secrets.token_bytes(32))
+        self.question = Question(key, [nonce], self.digests)
+        self.decided = 0
+
+    def decide(self, known: Known) -> Outcome:
+        self.decided += 1
+        left = [claim for claim in self.claims if claim.nonce_digest not in known.taken]
+        gone = [
+            Rejection(index, claim.receipt_nonce, Detail.DUPLICATE_NONCE)
+            for index, claim in enumerate(self.claims)
+            if claim.nonce_digest in known.taken
+        ]
+        return Outcome(left, gone, b"%d accepted" % len(left))
+
+    def run(self, ledger: Ledger) -> bytes:
+        known = ledger.look_up(self.question)
+        return ledger.settle(self.question, known, proven=True, decide=self.decide)[0]
+
+
+def together(ledger: Ledger, *batches: Batch) -> list[Any]:
+    tasks = [gevent.spawn(batch.run, ledger) for batch in batches]
+    gevent.joinall(tasks, timeout=20)
+    return [task.exception or task.value for task in tasks]
+
+
+def count(pool: Pool, table: str) -> int:
+    with pool.connection() as db:
+        [number] = db.execute(f"SELECT count(*) FROM {table}").fetchone() or [0]
+    return int(number)
+
+
+def test_a_batch_takes_two_round_trips_whatever_its_size(
+    pool: Pool, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nonce = challenge(pool)
+    asked: list[object] = []
+    execute: Callable[..., Any] = Connection.execute
+
+    def counted(connection: Any, query: Any, *rest: Any, **options: Any) -> Any:
+        asked.append(query)
+        return execute(connection, query, *rest, **options)
+
+    monkeypatch.setattr(Connection, "execute", counted)
+    assert Batch(nonce, 100).run(ledger) == b"100 accepted"
+    assert len(asked) == 2
+
+
+def test_batches_that_come_together_are_written_together(pool: Pool, ledger: Ledger) -> None:
+    nonces = [challenge(pool) for _ in range(3)]
+    batches = [Batch(nonces[number % 3], 5) for number in range(20)]
+    assert together(ledger, *batches) == [b"5 accepted"] * 20
+    assert (count(pool, "receipts"), count(pool, "nonces"), count(pool, "batches")) == (100, 100, 20)
+    with pool.connection() as db:
+        [transactions] = db.execute("SELECT count(DISTINCT xmin::text) FROM batches").fetchone() or [0]
+        used = db.execute("SELECT sum(receipts_used), sum(bytes_used) FROM challenges").fetchone()
+        mixed = db.execute(
+            "SELECT count(*) FROM receipts r JOIN batches b ON b.id = r.batch_id WHERE b.client_did <> r.client_did"
+        ).fetchone()
+    assert transactions < 20
+    assert used == (100, 1_000)
+    assert mixed == (0,)
+
+
+def test_a_bad_neighbour_spoils_nothing(pool: Pool, ledger: Ledger) -> None:
+    """One batch of the group repeats what another has just been credited, and one cannot be written at all."""
+    nonce = challenge(pool)
+    taken = [secrets.token_bytes(16) for _ in range(3)]
+    good = [Batch(nonce, 4) for _ in range(6)]
+    same = [Batch(nonce, 3, did="did:x:same", nonces=taken) for _ in range(2)]
+    bad = Batch(nonce, 1)
+    bad.claims[0] = bad.claims[0]._replace(bytes_verified=2**63)
+    answers = together(ledger, *good[:3], same[0], same[1], bad, *good[3:])
+    assert answers[:3] + answers[6:] == [b"4 accepted"] * 6
+    assert sorted(answers[3:5]) == [b"0 accepted", b"3 accepted"]
+    assert isinstance(answers[5], Exception)
+    assert count(pool, "receipts") == 27
+    assert count(pool, "rejections") == 3
+
+
+def test_a_budget_holds_for_a_group_as_for_one(pool: Pool, ledger: Ledger) -> None:
+    """Each of these fits alone; together they do not, and nothing is overspent."""
+    nonce = challenge(pool, receipts=10)
+    answers = together(ledger, *[Batch(nonce, 4) for _ in range(5)])
+    assert sum(answer == b"4 accepted" for answer in answers) == 2
+    assert all(isinstance(answer, StoreError) for answer in answers if answer != b"4 accepted")
+    with pool.connection() as db:
+        assert db.execute("SELECT receipts_used FROM challenges").fetchone() == (8,)
+
+
+def test_the_same_batch_at_once_is_settled_once(pool: Pool, ledger: Ledger) -> None:
+    batch = Batch(challenge(pool), 3)
+    answers = together(ledger, *[batch] * 12)
+    assert answers == [b"3 accepted"] * 12
+    assert (count(pool, "receipts"), count(pool, "batches")) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        arrays.Bytea([b"", b"\x00\xff", None, b"x" * 70_000]), arrays.Text(["", "é", None, "x'\\\""]),
+        arrays.Int2([0, -32_768, 32_767, None]), arrays.Int4([-(2**31), 2**31 - 1]),
+        arrays.Int8([-(2**63), 2**63 - 1, None]), arrays.Bool([True, False, None]), arrays.Bytea([]),
+    ],
+)  # fmt: skip
+def test_an_array_arrives_as_it_was_sent(pool: Pool, array: arrays.Array) -> None:
+    with pool.connection() as db:
+        cursor = db.execute("SELECT %b", (array,), binary=True)
+        assert cursor.fetchone() == (array.items,)
+        assert cursor.description is not None
+        assert cursor.description[0].type_code == array.oid
+
+
+@pytest.mark.parametrize(
+    ("oid", "items", "error"),
+    [
+        (21, [32_768], ValueError), (23, [-(2**31) - 1], ValueError), (20, [2**63], OverflowError),
+        (25, ["\ud800"], ValueError), (17, [5], TypeError), (20, ["x"], TypeError), (700, [1.0], ValueError),
+        (17, [bytearray(b"x")], TypeError),
+    ],
+)  # fmt: skip
+def test_what_is_no_such_array_is_refused(oid: int, items: list[Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        pack_array(oid, items)
+
+
+def test_nothing_is_read_from_end_to_end_by_a_plan_of_an_empty_table(pool: Pool) -> None:
+    """Plans are made while tables are empty and kept: they have to be good ones when there are many rows."""
+    with pool.connection() as db:
+        for _ in range(10):
+            db.execute("SELECT * FROM look_up_batches('{did:x:1}', '{aa}', '{bb}', '{cc}', '{dd}')")
+        db.execute("INSERT INTO nonces SELECT sha256(int8send(i)), 9 FROM generate_series(1, 20000) i")
+        before = scans(db)
+        for _ in range(10):
+            db.execute("SELECT * FROM look_up_batches('{did:x:1}', '{aa}', '{bb}', '{cc}', '{dd}')")
+        assert scans(db) == before
+
+
+def scans(db: psycopg.Connection[Any]) -> Any:
+    db.execute("SELECT pg_stat_force_next_flush()")
+    return db.execute("SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname IN ('nonces', 'batches')").fetchone()

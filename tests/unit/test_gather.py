@@ -1,0 +1,82 @@
+"""Shared round trips: who waits for what, and that a fault reaches everybody whom it concerns and nobody else."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from pouw.gather import Gather
+
+
+def test_a_question_that_comes_alone_goes_at_once() -> None:
+    calls: list[list[int]] = []
+
+    def run(asked: list[int]) -> list[int]:
+        calls.append(asked)
+        return [2 * each for each in asked]
+
+    gather: Gather[int, int] = Gather(run, most=8, lanes=1)
+    assert [gather.ask(1), gather.ask(2)] == [2, 4]
+    assert calls == [[1], [2]]
+
+
+@pytest.mark.parametrize(("most", "lanes"), [(8, 1), (3, 1), (3, 2), (1, 4)])
+def test_what_comes_meanwhile_goes_together_and_each_gets_its_own_answer(most: int, lanes: int) -> None:
+    calls: list[list[int]] = []
+    open_now = 0
+
+    def run(asked: list[int]) -> list[int]:
+        nonlocal open_now
+        open_now += 1
+        assert open_now <= lanes
+        calls.append(asked)
+        gevent.sleep(0.01)
+        open_now -= 1
+        return [-each for each in asked]
+
+    gather: Gather[int, int] = Gather(run, most=most, lanes=lanes)
+    askers = [gevent.spawn(gather.ask, number) for number in range(20)]
+    gevent.joinall(askers, timeout=5)
+    assert [asker.value for asker in askers] == [-number for number in range(20)]
+    assert sorted(number for call in calls for number in call) == list(range(20))
+    assert max(map(len, calls)) <= most
+    assert len(calls) <= lanes + -(-20 // most) + 1
+
+
+def test_a_fault_reaches_the_whole_group_and_not_the_next() -> None:
+    first = Event()
+
+    def run(asked: list[str]) -> list[str]:
+        first.wait(5)
+        if "bad" in asked:
+            raise ValueError(",".join(asked))
+        return asked
+
+    gather: Gather[str, str] = Gather(run, most=2, lanes=1)
+    askers = [gevent.spawn(gather.ask, text) for text in ("a", "bad", "b", "c", "d")]
+    gevent.sleep(0)
+    first.set()
+    gevent.joinall(askers, timeout=5)
+    assert [type(asker.exception).__name__ for asker in askers] == [
+        "ValueError", "ValueError", "NoneType", "NoneType", "NoneType",
+    ]  # fmt: skip
+    assert gather.ask("later") == "later"
+
+
+def test_a_caller_that_is_killed_leaves_nobody_waiting() -> None:
+    entered, goes_on = Event(), Event()
+
+    def run(asked: list[int]) -> list[int]:
+        entered.set()
+        goes_on.wait(5)
+        return asked
+
+    gather: Gather[int, int] = Gather(run, most=8, lanes=1)
+    leader = gevent.spawn(gather.ask, 1)
+    entered.wait(5)
+    follower = gevent.spawn(gather.ask, 2)
+    gevent.sleep(0)
+    leader.kill()
+    goes_on.set()
+    assert follower.get(timeout=5) == 2
