@@ -18,6 +18,7 @@ from pouw import metrics
 from pouw.errors import QuotaExceeded
 from pouw.gather import Gather
 from pouw.limits import DID_SCOPE, IP_SCOPE, WINDOW_SECS, Standing, Window, ip_key, per_minute, standing
+from pouw.limits.script import Script
 from pouw.logs import limiter_away_line, log
 from pouw.web.problems import Problem
 
@@ -59,7 +60,7 @@ class Quotas:
         self._local = SlidingWindowCounterRateLimiter(self._memory)
         self._away = settings.redis_url is None
         self._shared = Gather(self._spend_together, most=_AT_ONCE, lanes=_LANES)
-        self._script = importlib.resources.files("pouw.limits").joinpath("spend.lua").read_text()
+        self._source = importlib.resources.files("pouw.limits").joinpath("spend.lua").read_text()
 
     def register(self, app: Flask) -> None:
         """Spend an IP's quota before any request under the API's base path does any work."""
@@ -69,7 +70,7 @@ class Quotas:
         if not self._away:
             storage = cast("RedisStorage", self._limiter.storage)
             self._redis = cast("redis.Redis", storage.get_connection())
-            self._spend_in_redis = self._redis.register_script(self._script)
+            self._script = Script(self._redis.connection_pool, self._source)
         app.before_request(self._admit)
         app.after_request(_show)
 
@@ -117,7 +118,7 @@ class Quotas:
     def _spend_together(self, wishes: list[tuple[str, int]]) -> list[tuple[bool, Window]]:
         """Spend one request of each of several windows, in one round trip."""
         limits = [limit for _name, limit in wishes]
-        states = self._spend_in_redis([name for name, _limit in wishes], [WINDOW_SECS * 1000, 1, *limits])
+        states = self._script.run([name for name, _limit in wishes], [WINDOW_SECS * 1000, 1, *limits])
         return [(allowed == 1, Window(previous, current, left / 1000)) for allowed, previous, current, left in states]
 
     def _spend_here(self, scope: str, key: str, limit: int) -> tuple[bool, Window]:
