@@ -41,6 +41,7 @@ MINIMUM = 1_024
 @pytest.fixture
 def pool(database_url: str) -> Iterator[Pool]:
     opened = open_pool(database_url, size=8, timeout=30)
+    opened.wait(30)  # its threads use `random` while they connect, and Hypothesis takes that for a test's doing
     yield opened
     opened.close()
 
