@@ -149,4 +149,4 @@ def test_a_batch_in_anothers_name_costs_the_same_for_every_did(http: Http, state
         assert answer.json["accepted"] == []
         costs.append(cost)
     assert costs[0] == costs[1]
-    assert len(costs[0]) > 5
+    assert len(costs[0]) == 2  # one that looks up, one that settles

@@ -39,11 +39,11 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_pythons_own_library_is_hashed_and_attested(
     shared_node: Node, db: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
-    """Over 1,000 real files: all of 1,024 bytes or more are accepted, smaller ones are not."""
+    """Hundreds of real files (Debian's Python brings no tests of its own), else thousands: all of 1,024 bytes or more are accepted, smaller ones are not."""
     folders = [STDLIB / name for name in ("asyncio", "email", "encodings", "test", "unittest", "json")]
     files = list(find_files(folders))
     large = sum(path.stat().st_size >= 1024 for path in files)
-    assert len(files) > 1000
+    assert len(files) > 300
     done = run("--url", shared_node.http.base, "--key", tmp_path / "client.key", "--json", *folders)
     result = json.loads(done.stdout)
     assert result["accepted"] == large
