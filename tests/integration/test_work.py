@@ -39,7 +39,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_pythons_own_library_is_hashed_and_attested(
     shared_node: Node, db: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
-    """Hundreds of real files (Debian's Python brings no tests of its own), else thousands: all of 1,024 bytes or more are accepted, smaller ones are not."""
+    """Hundreds of real files: all of 1,024 bytes or more are accepted, smaller ones are not."""
     folders = [STDLIB / name for name in ("asyncio", "email", "encodings", "test", "unittest", "json")]
     files = list(find_files(folders))
     large = sum(path.stat().st_size >= 1024 for path in files)
