@@ -1,8 +1,8 @@
 """Epochs: which receipts belong to one, and what it came to.
 
 A receipt belongs to the epoch in which its transaction began. Every such transaction holds a shared lock on its epoch
-(:func:`enter`), and closing takes the exclusive one: so an epoch is closed when no transaction is running that could
-still add to it, and a transaction that comes later for it is told to begin again.
+(``settle_batches`` in ``migrations`` takes it), and closing takes the exclusive one: so an epoch is closed when no
+transaction is running that could still add to it, and a transaction that comes later for it is told to begin again.
 """
 
 from __future__ import annotations
@@ -84,14 +84,6 @@ def agree(pool: Pool, genesis: int | None, epoch_secs: int) -> Calendar:
             " set POUW_EPOCH_SECS and POUW_EPOCH_GENESIS to that"
         )
     return calendar
-
-
-def enter(connection: Connection[TupleRow], calendar: Calendar) -> None:
-    """Hold off the end of the epoch that the present transaction began in."""
-    connection.execute(
-        "SELECT pg_advisory_xact_lock_shared(%s, floor((extract(epoch FROM now()) - %s) / %s)::integer)",
-        (LOCK_CLASS, calendar.genesis, calendar.epoch_secs),
-    )
 
 
 @contextmanager
