@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export POUW_DATA_DIR ?= $(CURDIR)/var
 
-SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx $(wildcard pouw/_fast/*.pxi)
+SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx $(wildcard pouw/_fast/*.pxi pouw/ed25519/*.[ch])
 RUN := .venv/.run
 DEV := .venv/.dev
 

@@ -71,7 +71,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     # Before anything that would have to be closed: a token may refuse.
     signers = open_signers(settings.node_keys, settings.node_key_pkcs11, settings.pkcs11_pin)
     pool = open_pool(settings.database_url.reveal(), size=settings.db_pool_size, timeout=settings.db_timeout_secs)
-    verifier = Verifier(settings.verify_threads)
+    verifier = Verifier(settings.verify_threads, settings.verify_engine, settings.verify_check_one_in)
     access = Access(pool)
     quotas = Quotas(settings, access)
     ring = KeyRing(pool, signers, settings.node_key_file)

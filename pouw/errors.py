@@ -20,6 +20,7 @@
      │    ├── DisputeConflict   the dispute has moved on, or there are too many
      │    ├── EpochClosed       a batch came too late for the epoch that it began in
      │    └── VerdictGone       the batch was answered, and its verdict is not kept any more
+     ├── EngineFault            an engine is wrong about a signature
      ├── QuotaExceeded          a limit is spent
      ├── AccessError            a block or a quota that cannot be set
      ├── DisputeError           a dispute that cannot be filed or moved as asked
@@ -116,6 +117,10 @@ class EpochClosed(StoreError):
 
 class VerdictGone(StoreError):
     """The batch was answered, and its verdict is not kept any more."""
+
+
+class EngineFault(PouwError):
+    """An engine gave a wrong answer about a signature in the self-test: the node must not start."""
 
 
 class QuotaExceeded(PouwError):

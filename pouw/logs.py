@@ -33,6 +33,10 @@ class EventLogger:
         """Log what an operator may want to look at."""
         self._logger.warning(event, extra={"fields": fields})
 
+    def error(self, event: str, **fields: Any) -> None:
+        """Log what must not happen."""
+        self._logger.error(event, extra={"fields": fields})
+
     def exception(self, event: str, error: BaseException, **fields: Any) -> None:
         """Log a fault of the program with its traceback."""
         self._logger.error(event, extra={"fields": fields}, exc_info=error)

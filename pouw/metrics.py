@@ -24,6 +24,13 @@ SIGNATURE_VERIFICATION = Histogram(
     "Time to verify one batch's signatures, waiting for a thread included.",
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
 )
+VERIFY_ENGINE = Gauge(
+    "pouw_verify_engine_info",
+    "1 for the engine that verifies signatures, and the CPU path that it takes.",
+    ["engine", "path"],
+    multiprocess_mode="max",
+)
+VERIFY_DIFFERENCES = Counter("pouw_verify_differences", "Signatures about which two engines disagreed. Has to stay 0.")
 SUBMIT_STAGE = Histogram(
     "pouw_submit_stage_duration_seconds",
     "Time of one stage of a batch: decode, look_up, verify, commit.",

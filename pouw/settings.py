@@ -86,6 +86,8 @@ class Settings:
     db_pool_size: int
     db_timeout_secs: int
     verify_threads: int
+    verify_engine: Literal["batch", "libsodium"]
+    verify_check_one_in: int
 
     @property
     def graceful_timeout_secs(self) -> int:
@@ -160,6 +162,8 @@ class Settings:
             "db_pool_size": env.integer("POUW_DB_POOL_SIZE", 8, 1, 1_000),
             "db_timeout_secs": env.integer("POUW_DB_TIMEOUT_SECS", 5, 1, 600),
             "verify_threads": env.integer("POUW_VERIFY_THREADS", os.cpu_count() or 1, 1, 256),
+            "verify_engine": env.choice("POUW_VERIFY_ENGINE", "batch", ("batch", "libsodium")),
+            "verify_check_one_in": env.integer("POUW_VERIFY_CHECK_ONE_IN", 1_000, 0, 2**31),
         }
         if built["payout_sink"] == "webhook" and built["payout_webhook_url"] is None:
             env.faults.append("POUW_PAYOUT_WEBHOOK_URL: the sink webhook needs it")

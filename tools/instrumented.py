@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NAME = "pouw._fastverify"
 SOURCE = ROOT / "pouw" / "_fastverify.pyx"
+C_FILES = tuple((ROOT / "pouw" / "ed25519").glob("*.c"))
 # Without the -fwrapv of Python's own flags: signed overflow is to be found, not defined.
 FLAGS = ("-g", "-O1", "-fPIC", "-shared", "-fno-omit-frame-pointer", "-DNDEBUG",
          "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")  # fmt: skip
@@ -38,9 +39,9 @@ def build(folder: Path, compiler: Sequence[str], source: Path = SOURCE, extra: S
     """Compile a Cython module with sanitizers; return the path of the extension."""
     code, extension = folder / f"{source.stem}.c", folder / f"{source.stem}.so"
     shared = ["-shared-libasan"] if is_clang(compiler) else []
-    include = f"-I{sysconfig.get_path('include')}"
+    include = [f"-I{sysconfig.get_path('include')}", f"-I{ROOT / 'pouw'}"]
     _output(sys.executable, "-m", "cython", "-3", "--output-file", code, source)
-    _output(*compiler, *FLAGS, *shared, include, code, *extra, "-o", extension)
+    _output(*compiler, *FLAGS, *shared, *include, code, *C_FILES, *extra, "-o", extension)
     return extension
 
 

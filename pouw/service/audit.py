@@ -16,6 +16,7 @@ from pouw.protocol.manifests import RewardLine
 from pouw.protocol.merkle import Roots, leaf_hash
 from pouw.protocol.rewards import allocate
 from pouw.protocol.types import SIG_SCHEME
+from pouw.verify import is_valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +136,7 @@ def _check_receipt(lines: _Lines, value: Any, work: _Work, manifest: Manifest) -
     [receipt] = _fastverify.decode_protobuf([message])
     if receipt.fault is not None or receipt.receipt_nonce is None:
         raise lines.fault(f"the receipt is malformed: {receipt.fault}")
-    if _fastverify.verify([receipt.body], [receipt.signature], receipt.client_node_id) != b"\x01":
+    if not is_valid(receipt.body, receipt.signature, receipt.client_node_id):
         raise lines.fault("the receipt's signature is not valid")
     did = receipt.client_did
     try:

@@ -65,6 +65,7 @@ EXAMPLES: dict[str, Any] = {
         "node_id": _NODE,
         "version": "0.1.0",
         "protocol": 1,
+        "verify_engine": "batch",
         "keys": [{"public_key": _NODE, "state": "active", "valid_from": 1700000000, "valid_until": None}],
         "limits": {"batch_size_max": 100},
     },

@@ -46,6 +46,7 @@ def blueprint(ring: KeyRing, settings: Settings) -> Blueprint:
                 "node_id": ring.current().public_key.hex(),
                 "version": __version__,
                 "protocol": VERSION,
+                "verify_engine": settings.verify_engine,
                 "keys": [
                     {
                         "public_key": key.public_key.hex(),

@@ -179,6 +179,7 @@ class NodeSchema(Schema):
     node_id = fields.String(required=True)
     version = fields.String(required=True)
     protocol = fields.Integer(required=True)
+    verify_engine = fields.String(required=True)
     keys = fields.List(fields.Nested(NodeKeySchema), required=True)
     limits = fields.Dict(required=True)
 

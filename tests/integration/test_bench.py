@@ -17,6 +17,7 @@ from bench.commands import everything
 from bench.corpus import Corpus, Mix, make_clients, sign
 from bench.load import Generator
 from bench.measure import Load
+from pouw import _fastverify
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -84,10 +85,10 @@ def at(node: Site) -> list[str]:
 def test_verify(out: Path) -> None:
     result = run(out, "verify", "--rounds", "2", "--batch-size", "1", "--batch-size", "10")
     found = {(row["engine"], row["threads"], row["batch_size"]) for row in result["rows"]}
-    engines = ("pouw", "pynacl", "cryptography")
+    engines = (*_fastverify.PATHS, "libsodium", "pynacl", "cryptography")
     assert found == {(engine, threads, size) for engine in engines for threads in (1, 2) for size in (1, 10)}
     assert all(row["us_per_signature"] > 0 and len(row["samples"]) == 2 for row in result["rows"])
-    assert {row["ratio_to_pynacl"] for row in result["rows"] if row["engine"] == "pynacl"} == {1.0}
+    assert {row["ratio_to_libsodium"] for row in result["rows"] if row["engine"] == "libsodium"} == {1.0}
 
 
 def test_challenge(out: Path, node: Site) -> None:

@@ -132,7 +132,8 @@ print(json.dumps([key.public_key.hex(), signatures, read, flags, shown, refusal(
     assert public == made[0]
     receipts = [b"one", b"", b"x" * 70_000]
     assert [len(signature) for signature in signatures] == [128] * 3
-    verified = _fastverify.verify(receipts, [bytes.fromhex(text) for text in signatures], bytes.fromhex(public))
+    key = _fastverify.PublicKey(bytes.fromhex(public))
+    verified = _fastverify.verify(receipts, [bytes.fromhex(text) for text in signatures], key)
     assert list(verified) == [1, 1, 1]
     assert read == "refused"
     assert flags == [False, True, True]

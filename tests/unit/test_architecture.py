@@ -25,7 +25,7 @@ ALLOWED = {
     "gather": set(),
     "balance": set(),
     "protocol": {"errors"},
-    "verify": {"_fastverify", "errors"},
+    "verify": {"_fastverify", "errors", "logs", "metrics", "protocol"},
     "limits": {"errors"},
     "store": {"_fastverify", "errors", "gather", "protocol", "metrics"},
     "service": {

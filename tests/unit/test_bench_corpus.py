@@ -48,7 +48,7 @@ def batch_of(corpus: Corpus, index: int) -> Batch:
 
 def details_of(batch: Batch) -> list[Detail | None]:
     """Judge a batch by its signatures and repetitions alone."""
-    key = batch.receipts[0].client_node_id
+    key = _fastverify.PublicKey(batch.receipts[0].client_node_id)
     valid = _fastverify.verify([each.body for each in batch.receipts], [each.signature for each in batch.receipts], key)
     seen: set[bytes | None] = set()
     details: list[Detail | None] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -30,8 +31,16 @@ RFC_8032 = json.loads((Path(__file__).parent.parent / "data" / "rfc8032.json").r
 @pytest.mark.parametrize("vector", RFC_8032, ids=lambda vector: vector["name"])
 def test_verifies_the_vectors_of_rfc_8032(vector: dict[str, str]) -> None:
     key, message, signature = (bytes.fromhex(vector[name]) for name in ("public_key", "message", "signature"))
-    assert _fastverify.verify([message], [signature], key) == b"\1"
+    assert verify([message], [signature], key) == b"\1"
     assert bytes(SigningKey(bytes.fromhex(vector["secret_key"])).sign(message).signature) == signature
+
+
+def verify(messages: list[bytes], signatures: list[bytes], key: bytes) -> bytes:
+    """Verify with every engine on every path, and return the answer that they agree about."""
+    public = _fastverify.PublicKey(key)
+    ways = itertools.product(_fastverify.ENGINES, _fastverify.PATHS)
+    [answer] = {_fastverify.verify(messages, signatures, public, *way) for way in ways}
+    return answer
 
 
 def pynacl(message: bytes, signature: bytes, key: bytes) -> bool:
@@ -47,13 +56,13 @@ def test_agrees_with_pynacl_on_every_flipped_byte() -> None:
     key = SigningKey(b"k" * 32)
     message, public = b"useful work" * 5, bytes(key.verify_key)
     signature = key.sign(message).signature
-    assert _fastverify.verify([message], [signature], public) == b"\1"
+    assert verify([message], [signature], public) == b"\1"
     cases = [(message, flipped, public) for flipped in flips(signature)]
     cases += [(flipped, signature, public) for flipped in flips(message)]
     cases += [(message, signature, flipped) for flipped in flips(public)]
     for case in cases:
         expected = pynacl(*case)
-        assert (_fastverify.verify([case[0]], [case[1]], case[2]) == b"\1") == expected
+        assert (verify([case[0]], [case[1]], case[2]) == b"\1") == expected
         assert not expected
 
 
@@ -71,7 +80,7 @@ def test_a_batch_says_of_each_what_pynacl_says_of_it_alone(cases: list[tuple[byt
         signatures.append(flips(signature)[len(message) % 64] if kind == "signature" else signature)
     public = bytes(key.verify_key)
     expected = [pynacl(*pair, public) for pair in zip(messages, signatures, strict=True)]
-    assert [valid == 1 for valid in _fastverify.verify(messages, signatures, public)] == expected
+    assert [valid == 1 for valid in verify(messages, signatures, public)] == expected
     assert expected == [kind == "valid" for _message, kind in cases]
 
 
@@ -79,17 +88,22 @@ def test_a_signature_of_another_length_is_wrong_not_an_error() -> None:
     key = SigningKey(b"k" * 32)
     signature = key.sign(b"m").signature
     signatures = [b"", signature[:-1], signature + b"\0", signature]
-    assert _fastverify.verify([b"m"] * 4, signatures, bytes(key.verify_key)) == b"\0\0\0\1"
+    assert verify([b"m"] * 4, signatures, bytes(key.verify_key)) == b"\0\0\0\1"
 
 
 def test_verify_refuses_what_it_cannot_read() -> None:
+    key = _fastverify.PublicKey(b"k" * 32)
     with pytest.raises(ValueError, match="32 bytes"):
-        _fastverify.verify([], [], b"short")
+        _fastverify.PublicKey(b"short")
     with pytest.raises(ValueError, match="as many"):
-        _fastverify.verify([b""], [], b"k" * 32)
+        _fastverify.verify([b""], [], key)
     with pytest.raises(TypeError, match="bytes"):
-        _fastverify.verify(["text"], [b""], b"k" * 32)  # type: ignore[list-item]
-    assert _fastverify.verify([], [], b"k" * 32) == b""
+        _fastverify.verify(["text"], [b""], key)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="no engine 'fast'"):
+        _fastverify.verify([b""], [b""], key, "fast")
+    with pytest.raises(ValueError, match="no path 'mmx'"):
+        _fastverify.verify([b""], [b""], key, "batch", "mmx")
+    assert _fastverify.verify([], [], key) == b""
 
 
 def test_a_library_that_is_not_there_is_an_import_error(tmp_path: Path) -> None:

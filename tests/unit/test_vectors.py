@@ -39,7 +39,7 @@ def test_receipts_have_the_published_bytes_and_signature(vector: dict[str, Any])
     assert decoded.fault is None
     assert decoded.body.hex() == vector["canonical"]
     key = bytes.fromhex(VECTORS["client"]["public_key"])
-    assert _fastverify.verify([decoded.body], [decoded.signature], key) == b"\1"
+    assert _fastverify.verify([decoded.body], [decoded.signature], _fastverify.PublicKey(key)) == b"\1"
 
 
 @pytest.mark.parametrize("vector", VECTORS["malformed"], ids=named)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import json
+from typing import TYPE_CHECKING, Literal
+
 import gevent
 import pytest
 from nacl.signing import SigningKey
+from prometheus_client import REGISTRY
 
 from pouw import _fastverify
-from pouw.verify import Verifier
+from pouw.errors import EngineFault
+from pouw.protocol import ed25519
+from pouw.verify import Verifier, self_test
 from tests.support import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pouw._fastverify import PublicKey
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +45,100 @@ RECEIPT = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("engine", ["batch", "libsodium"])
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
-@pytest.mark.parametrize("count", [1, 3, 4, 31, 100])
+@pytest.mark.parametrize("count", [1, 3, 4, 31, 33, 100])
 def test_every_receipt_gets_its_own_answer(
-    receipts: tuple[list[_fastverify.SignedReceipt], bytes], threads: int, count: int
+    receipts: tuple[list[_fastverify.SignedReceipt], bytes],
+    threads: int,
+    count: int,
+    engine: Literal["batch", "libsodium"],
 ) -> None:
     signed, key = receipts
-    verifier = Verifier(threads)
+    verifier = Verifier(threads, engine)
     expected = [index not in WRONG for index in range(count)]
     assert verifier.verify(signed[:count], key) == expected
     several = [gevent.spawn(verifier.verify, signed[:count], key) for _ in range(4)]
     gevent.joinall(several, timeout=20)
     assert [each.value for each in several] == [expected] * 4
     verifier.close()
+
+
+def differences() -> float:
+    value = REGISTRY.get_sample_value("pouw_verify_differences_total")
+    assert value is not None
+    return value
+
+
+def lying(engine: str) -> Callable[..., bytes]:
+    """Return a verification whose one engine is wrong about the first and the last signature of a batch."""
+
+    def verify(
+        messages: list[bytes], signatures: list[bytes], key: PublicKey, by: str, path: str | None = None
+    ) -> bytes:
+        honest = bytearray(real(messages, signatures, key, by, path))
+        if by == engine:
+            honest[0] ^= 1
+            honest[-1] ^= len(honest) > 1
+        return bytes(honest)
+
+    real = _fastverify.verify
+    return verify
+
+
+@pytest.mark.parametrize("wrong", ["batch", "libsodium"])
+@pytest.mark.parametrize("engine", ["batch", "libsodium"])
+def test_where_engines_differ_the_rule_decides_and_an_operator_hears_of_it(
+    receipts: tuple[list[_fastverify.SignedReceipt], bytes],
+    engine: Literal["batch", "libsodium"],
+    wrong: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    signed, key = receipts
+    verifier = Verifier(2, engine, check_one_in=1)
+    before = differences()
+    expected = [index not in WRONG for index in range(20)]
+    assert verifier.verify(signed[:20], key) == expected
+    assert differences() == before
+    monkeypatch.setattr(_fastverify, "verify", lying(wrong))
+    assert verifier.verify(signed[:20], key) == expected
+    assert differences() == before + 2
+    assert [record.message for record in caplog.records] == ["engines_differ"] * 2
+    verifier.close()
+
+
+def test_an_engine_is_not_asked_for_what_it_is_not_checked_on(
+    receipts: tuple[list[_fastverify.SignedReceipt], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without checks a wrong second engine does no harm; with them, about one batch in so many asks it."""
+    signed, key = receipts
+    never, seldom = Verifier(1, "batch"), Verifier(1, "batch", check_one_in=10)
+    monkeypatch.setattr(_fastverify, "verify", lying("libsodium"))
+    before = differences()
+    for _ in range(100):
+        never.verify(signed[1:2], key)
+    assert differences() == before
+    for _ in range(1000):
+        seldom.verify(signed[1:2], key)
+    assert before + 40 < differences() < before + 200
+    never.close()
+    seldom.close()
+
+
+@pytest.mark.parametrize("wrong", ["batch", "libsodium"])
+def test_no_verifier_is_made_with_an_engine_that_is_wrong(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fastverify, "verify", lying(wrong))
+    self_test.cache_clear()
+    with pytest.raises(EngineFault, match=f"The engine {wrong} "):
+        Verifier(1)
+    monkeypatch.undo()
+    self_test()
+
+
+def test_the_plain_rule_agrees_with_the_vectors() -> None:
+    rule = json.loads(importlib.resources.files("pouw.protocol").joinpath("ed25519_rule.json").read_bytes())
+    for vector in rule["vectors"]:
+        message, signature, key = (bytes.fromhex(vector[name]) for name in ("message", "signature", "public_key"))
+        assert ed25519.is_valid(message, signature, key) == vector["valid"], vector["name"]
+    assert not ed25519.is_valid(b"", b"short", bytes(32))

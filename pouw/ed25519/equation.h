@@ -1,0 +1,251 @@
+/* One equation for many signatures by one key, and the search for those that break it. A template, see below.
+ *
+ * For signatures (R_i, S_i) on messages M_i by the key A, h_i = SHA-512(R_i | A | M_i), and random z_i of 128 bits
+ * (Bernstein, Duif, Lange, Schwabe, Yang, "High-speed high-security signatures", section 5), all are valid if
+ *
+ *     8 ( (sum z_i S_i) B - (sum z_i h_i) A - sum z_i R_i ) = 0,
+ *
+ * and if one is not, that holds with a probability of 2^-128: 8 times its own error has the prime order L. Since all
+ * have the same key, B and A appear once. The sum is Straus's: the doublings are shared, and each scalar is a
+ * non-adjacent form over a table of odd multiples.
+ *
+ * Whoever includes this defines NAME(x), LANES and `word` (see sha512.h), and
+ *   NAME(point), NAME(cached)                    a point, and what an addition takes of its second one
+ *   NAME(load)(const point *)                    a point of point.h in this form
+ *   NAME(double)(NAME(point) *, int with_t), NAME(add)(NAME(point) *, const NAME(cached) *, int minus)   in place
+ *   NAME(cache)(const NAME(point) *)
+ *   NAME(is_identity)(const NAME(point) *)
+ *   NAME(decode)(NAME(point) out[LANES], int good[LANES], const uint8_t *const bytes[LANES])   point_decode() of LANES points
+ */
+#include <stdlib.h>
+
+#include "scalar.h"
+#include "sha512.h"
+#include "verify.h"
+
+#ifndef POUW_ED25519_EQUATION_H
+#define POUW_ED25519_EQUATION_H
+enum {
+    CHUNK = 128,  /* signatures in one equation at most: the shared doublings weigh little by then */
+    Z_BITS = 128,
+    Z_WIDTH = 4,
+    Z_TABLE = 4,  /* 1, 3, 5, 7 times */
+    A_WIDTH = 6,
+    A_TABLE = 16,
+    B_WIDTH = 8,
+    B_TABLE = 64,
+    S_BITS = 253,
+};
+
+/* One block of R | A | M with FIPS 180-4's padding; zeros beyond the last one. */
+static inline void sha512_fill(uint8_t out[128], size_t block, size_t blocks, const ed25519_job *job, const uint8_t key[32]) {
+    size_t start = block * 128, taken = 0, size = 64 + job->size;
+    memset(out, 0, 128);
+    if (block >= blocks)
+        return;
+    if (block == 0) {
+        memcpy(out, job->signature, 32);
+        memcpy(out + 32, key, 32);
+        taken = 64;
+    }
+    if (start + taken < size) {
+        size_t rest = size - start - taken;
+        memcpy(out + taken, job->message + (start + taken - 64), rest < 128 - taken ? rest : 128 - taken);
+    }
+    if (size >= start && size < start + 128)
+        out[size - start] = 0x80;
+    if (block + 1 == blocks)
+        store64(out + 120, __builtin_bswap64((uint64_t)size * 8));
+}
+#endif
+
+/* The signatures of one equation, and what is kept of each while the bad ones are searched for. */
+typedef struct {
+    size_t count;
+    size_t index[CHUNK]; /* its place among the jobs */
+    const uint8_t *s[CHUNK];
+    int z_bits;
+    uint64_t z[CHUNK][3]; /* a limb of zeros above, for wnaf() */
+    uint8_t hash[CHUNK][64];
+    int8_t digits[Z_BITS + 1][CHUNK];
+    NAME(cached) r[CHUNK][Z_TABLE];
+    NAME(cached) a[A_TABLE];
+} NAME(batch);
+
+static NAME(cached) NAME(base_table)[B_TABLE];
+
+/* Odd multiples: table[i] = (2i + 1) p. */
+static void NAME(fill_table)(NAME(cached) *table, int size, NAME(point) p) {
+    table[0] = NAME(cache)(&p);
+    if (size == 1)
+        return;
+    NAME(point) twice = p;
+    NAME(double)(&twice, 1);
+    NAME(cached) step = NAME(cache)(&twice);
+    for (int i = 1; i < size; i++) {
+        NAME(add)(&p, &step, 0);
+        table[i] = NAME(cache)(&p);
+    }
+}
+
+/* q + digit * (the table's point), or q - that where `minus`. */
+static inline void NAME(add_digit)(NAME(point) *q, const NAME(cached) *table, int digit, int minus) {
+    if (digit > 0)
+        NAME(add)(q, &table[digit / 2], minus);
+    else if (digit < 0)
+        NAME(add)(q, &table[-digit / 2], !minus);
+}
+
+/* The sum in the equation over the signatures from..to-1 of a batch, before it is multiplied by 8. */
+static NAME(point) NAME(sum)(const NAME(batch) *batch, size_t from, size_t to) {
+    int8_t s_digits[S_BITS + 1], h_digits[S_BITS + 1];
+    wide s = {{0}}, h = {{0}};
+    for (size_t i = from; i < to; i++) {
+        wide_add_product(&s, batch->z[i], batch->s[i], 4);
+        wide_add_product(&h, batch->z[i], batch->hash[i], 8);
+    }
+    wnaf(s_digits, 1, wide_reduce(&s).v, S_BITS, B_WIDTH);
+    wnaf(h_digits, 1, wide_reduce(&h).v, S_BITS, A_WIDTH);
+    const point identity = point_identity();
+    NAME(point) q = NAME(load)(&identity);
+    for (int bit = S_BITS; bit >= 0; bit--) {
+        int sums = bit <= batch->z_bits;
+        NAME(double)(&q, sums || s_digits[bit] != 0 || h_digits[bit] != 0);
+        NAME(add_digit)(&q, NAME(base_table), s_digits[bit], 0);
+        NAME(add_digit)(&q, batch->a, h_digits[bit], 1);
+        if (sums) {
+            for (size_t i = from; i < to; i++)
+                NAME(add_digit)(&q, batch->r[i], batch->digits[bit][i], 1);
+        }
+    }
+    return q;
+}
+
+static int NAME(vanishes)(NAME(point) q) {
+    for (int i = 0; i < 3; i++)
+        NAME(double)(&q, 0);
+    return NAME(is_identity)(&q);
+}
+
+/* Mark the valid ones among from..to-1, whose sum is given.
+ *
+ * The halves keep their z: what a half's equation says is wrong with a probability of 2^-128 like the whole's, and the
+ * right half's sum is the difference. In the worst case, with no good signature, that is one sum a signature. */
+static void NAME(judge)(const NAME(batch) *batch, size_t from, size_t to, NAME(point) sum, uint8_t *valid) {
+    if (NAME(vanishes)(sum)) {
+        for (size_t i = from; i < to; i++)
+            valid[batch->index[i]] = 1;
+    } else if (to - from > 1) {
+        size_t middle = from + (to - from) / 2;
+        NAME(point) left = NAME(sum)(batch, from, middle);
+        NAME(cached) minus = NAME(cache)(&left);
+        NAME(add)(&sum, &minus, 1);
+        NAME(judge)(batch, from, middle, left, valid);
+        NAME(judge)(batch, middle, to, sum, valid);
+    }
+}
+
+/* SHA-512(R | A | M) of LANES jobs. Lanes whose message has ended go on with the others, and are not looked at. */
+static void NAME(hash)(uint8_t *const out[LANES], const ed25519_job *const jobs[LANES], const uint8_t key[32]) {
+    word state[8], w[16];
+    uint64_t lanes[16][LANES];
+    size_t blocks[LANES], most = 0;
+    for (int lane = 0; lane < LANES; lane++) {
+        blocks[lane] = (64 + jobs[lane]->size + 1 + 16 + 127) / 128;
+        if (blocks[lane] > most)
+            most = blocks[lane];
+    }
+    for (int i = 0; i < 8; i++)
+        state[i] = (word){0} + SHA512_START[i];
+    for (size_t block = 0; block < most; block++) {
+        for (int lane = 0; lane < LANES; lane++) {
+            uint8_t bytes[128];
+            sha512_fill(bytes, block, blocks[lane], jobs[lane], key);
+            for (int i = 0; i < 16; i++)
+                lanes[i][lane] = __builtin_bswap64(load64(bytes + 8 * i));
+        }
+        memcpy(w, lanes, sizeof w);
+        NAME(sha512_block)(state, w);
+        memcpy(lanes, state, sizeof state);
+        for (int lane = 0; lane < LANES; lane++) {
+            for (int i = 0; block + 1 == blocks[lane] && i < 8; i++)
+                store64(out[lane] + 8 * i, __builtin_bswap64(lanes[i][lane]));
+        }
+    }
+}
+
+/* Take in the jobs first..last-1 whose S and R are what they have to be; the others are invalid already. */
+static void NAME(admit)(NAME(batch) *batch, const ed25519_job *jobs, size_t first, size_t last) {
+    size_t candidates[CHUNK], found = 0;
+    for (size_t i = first; i < last; i++) {
+        if (scalar_is_canonical(jobs[i].signature + 32) && !encodes_small_order(jobs[i].signature))
+            candidates[found++] = i;
+    }
+    batch->count = 0;
+    for (size_t at = 0; at < found; at += LANES) {
+        const uint8_t *encoded[LANES];
+        NAME(point) r[LANES];
+        int good[LANES];
+        for (size_t lane = 0; lane < LANES; lane++)
+            encoded[lane] = jobs[candidates[at + lane < found ? at + lane : at]].signature;
+        NAME(decode)(r, good, encoded);
+        for (size_t lane = 0; lane < LANES && at + lane < found; lane++) {
+            if (!good[lane])
+                continue;
+            batch->index[batch->count] = candidates[at + lane];
+            NAME(fill_table)(batch->r[batch->count++], last - first == 1 ? 1 : Z_TABLE, r[lane]);
+        }
+    }
+}
+
+static void NAME(hash_all)(NAME(batch) *batch, const ed25519_job *jobs, const uint8_t key[32]) {
+    for (size_t at = 0; at < batch->count; at += LANES) {
+        const ed25519_job *job[LANES];
+        uint8_t spare[64], *out[LANES];
+        for (size_t lane = 0; lane < LANES; lane++) {
+            int there = at + lane < batch->count;
+            job[lane] = &jobs[batch->index[there ? at + lane : at]];
+            out[lane] = there ? batch->hash[at + lane] : spare;
+        }
+        NAME(hash)(out, job, key);
+    }
+}
+
+/* Draw the z_i; one signature alone needs none, and its equation is then exact. */
+static void NAME(draw)(NAME(batch) *batch, int alone, void (*random)(void *, size_t)) {
+    uint64_t drawn[CHUNK][2] = {{1, 0}};
+    batch->z_bits = alone ? 0 : Z_BITS;
+    if (!alone)
+        random(drawn, batch->count * sizeof drawn[0]);
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->z[i][0] = drawn[i][0], batch->z[i][1] = drawn[i][1], batch->z[i][2] = 0;
+        wnaf(&batch->digits[0][i], CHUNK, batch->z[i], Z_BITS, Z_WIDTH);
+    }
+}
+
+static void NAME(init)(const point *base) {
+    NAME(fill_table)(NAME(base_table), B_TABLE, NAME(load)(base));
+}
+
+/* ed25519_verify() on one path. */
+static int NAME(verify)(
+    const ed25519_job *jobs, size_t count, const ed25519_key *key, void (*random)(void *, size_t), uint8_t *valid) {
+    NAME(batch) *batch = aligned_alloc(64, sizeof *batch);
+    if (batch == NULL)
+        return -1;
+    point a = point_of_key(key);
+    NAME(fill_table)(batch->a, A_TABLE, NAME(load)(&a));
+    memset(valid, 0, count);
+    for (size_t first = 0, last; first < count; first = last) {
+        last = count - first < CHUNK ? count : first + CHUNK;
+        NAME(admit)(batch, jobs, first, last);
+        for (size_t i = 0; i < batch->count; i++)
+            batch->s[i] = jobs[batch->index[i]].signature + 32;
+        NAME(hash_all)(batch, jobs, key->bytes);
+        NAME(draw)(batch, last - first == 1, random);
+        if (batch->count > 0)
+            NAME(judge)(batch, 0, batch->count, NAME(sum)(batch, 0, batch->count), valid);
+    }
+    free(batch);
+    return 0;
+}

@@ -1,0 +1,38 @@
+/* Ed25519 verification of many signatures by one key. The rule for each is in verify.c. */
+#ifndef POUW_ED25519_VERIFY_H
+#define POUW_ED25519_VERIFY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    const uint8_t *signature; /* 64 bytes: R, S */
+    const uint8_t *message;
+    size_t size;
+} ed25519_job;
+
+/* A public key that was decoded once: its bytes, and its affine coordinates as fe of field.h. */
+typedef struct {
+    uint8_t bytes[32];
+    uint64_t x[5], y[5];
+} ed25519_key;
+
+/* The ways to compute, of which a CPU has the first ones. */
+enum { ED25519_PORTABLE, ED25519_AVX2, ED25519_PATHS };
+
+/* Prepares the tables. Call once, before anything else. */
+void ed25519_init(void);
+
+/* Whether this build and this CPU have a path. */
+int ed25519_has_path(int path);
+
+/* Takes in a key; returns 0 unless it is the canonical encoding of a point of prime order. */
+int ed25519_key_decode(ed25519_key *key, const uint8_t bytes[32]);
+
+/* Says of each of `count` signatures whether it is valid: valid[i] is 1 or 0.
+ *
+ * `random` fills a buffer with bytes that a signer cannot foresee. Returns -1 where there is no memory, else 0. */
+int ed25519_verify(
+    const ed25519_job *jobs, size_t count, const ed25519_key *key, int path, void (*random)(void *, size_t), uint8_t *valid);
+
+#endif
