@@ -32,6 +32,7 @@ bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_
 workers = _settings.workers
 worker_class = "pouw.worker.Worker"
 logger_class = "pouw.worker.Log"
+http_parser = "python"  # gunicorn_h1c, taken where it is installed, lets bare LFs and folded lines through
 worker_connections = _settings.worker_connections
 backlog = 2_048
 keepalive = 10  # also how long a client may take for its headers
