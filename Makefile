@@ -6,7 +6,7 @@ SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx $(wildcard pouw/_fast/*.
 RUN := .venv/.run
 DEV := .venv/.dev
 
-.PHONY: run test lint bench fuzz sanitize audit sbom fresh lock clean
+.PHONY: run test lint bench fuzz differential mutants sanitize audit sbom fresh lock clean
 
 run: $(RUN)
 	@exec .venv/bin/pouw up
@@ -28,6 +28,14 @@ bench: $(DEV)
 # The C decoders under a fuzzer, for SECS seconds in all; what it reached is kept in var/fuzz. Needs clang.
 fuzz: $(DEV)
 	.venv/bin/python -m tools.fuzz --seconds $(or $(SECS),120) $(TARGETS)
+
+# Every engine on edge cases, against libsodium and the rule in plain integers: some three hours on one core.
+differential: $(DEV)
+	.venv/bin/python -m tools.differential --cases $(or $(CASES),10000000) $(ARGS)
+
+# Whether the tests notice deliberate one-line faults in the C: some 25 minutes.
+mutants: $(DEV)
+	.venv/bin/python -m tools.mutants $(ARGS)
 
 # The extension's unit tests on a build with AddressSanitizer and UBSan, which is made in a temporary folder.
 sanitize: $(DEV)

@@ -16,7 +16,7 @@ from tools.instrumented import ROOT, build, default_compiler, environment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TESTS = tuple(f"tests/unit/test_{name}.py" for name in ("fastverify", "vectors", "json_body", "crashes"))
+TESTS = tuple(f"tests/unit/test_{name}.py" for name in ("fastverify", "vectors", "json_body", "crashes", "verify"))
 
 
 def run(extension: Path, arguments: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:

@@ -34,7 +34,7 @@ cdef class PublicKey:
     cdef bytes encoded
     cdef readonly bint valid
 
-    def __init__(self, bytes key not None):
+    def __cinit__(self, bytes key not None):
         if PyBytes_GET_SIZE(key) != 32:
             raise ValueError("an Ed25519 public key has 32 bytes")
         self.encoded = key

@@ -35,6 +35,7 @@ enum {
     B_WIDTH = 8,
     B_TABLE = 64,
     S_BITS = 253,
+    ALIGNMENT = 64,
 };
 
 /* One block of R | A | M with FIPS 180-4's padding; zeros beyond the last one. */
@@ -230,7 +231,7 @@ static void NAME(init)(const point *base) {
 /* ed25519_verify() on one path. */
 static int NAME(verify)(
     const ed25519_job *jobs, size_t count, const ed25519_key *key, void (*random)(void *, size_t), uint8_t *valid) {
-    NAME(batch) *batch = aligned_alloc(64, sizeof *batch);
+    NAME(batch) *batch = aligned_alloc(ALIGNMENT, (sizeof *batch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     if (batch == NULL)
         return -1;
     point a = point_of_key(key);

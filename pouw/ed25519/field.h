@@ -45,7 +45,7 @@ static INLINE fe fe_sub(fe a, fe b) {
     return a;
 }
 
-/* Takes any limbs below 2^63; returns tight ones. */
+/* Takes limbs below 2^59; returns tight ones. */
 static INLINE fe fe_carry(fe a) {
     uint64_t carry = 0;
     for (int i = 0; i < 5; i++) {
@@ -152,9 +152,9 @@ static inline fe fe_decode(const uint8_t bytes[32]) {
     return out;
 }
 
-/* The one representation that is below p. Takes any limbs below 2^63. */
+/* The one representation that is below p. Takes limbs below 2^59. */
 static inline fe fe_canonical(fe a) {
-    a = fe_carry(fe_carry(a)); /* the value is now below 2^255 + 2^18, so below 2p */
+    a = fe_carry(a); /* the value is now below 2^255 + 2^13, so below 2p */
     uint64_t carry = 19;
     for (int i = 0; i < 5; i++)
         carry = (a.v[i] + carry) >> 51; /* 1 in the end if a + 19 reaches 2^255, that is if a reaches p */

@@ -3,8 +3,8 @@
  * Limb i weighs 2^ceil(25.5 i): even limbs have 26 bits and odd ones 25, so that limbs multiply 32 by 32 to 64 bits
  * (Bernstein, Schwabe, "NEON crypto", section 2, has this radix in vectors). A value is "tight" if even limbs are below
  * 2^26 + 2^18 and odd ones below 2^25 + 2^18: what fe4_mul, fe4_sq and fe4_carry return. It is "loose" if limbs are
- * below 1.5 * 2^27: what fe4_mul takes, so that 267 products of two such limbs stay below 2^64, and 19 times a limb
- * below 2^32. A sum or a difference of two tight values is loose.
+ * at most 3 * 2^26 + 2^18: what fe4_mul takes, so that 267 products of two such limbs stay below 2^64, and 19 times a
+ * limb below 2^32. A sum or a difference of two tight values is loose.
  */
 #ifndef POUW_ED25519_FIELD_AVX2_H
 #define POUW_ED25519_FIELD_AVX2_H

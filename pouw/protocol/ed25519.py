@@ -1,4 +1,4 @@
-"""The acceptance rule for signatures in plain integers: some milliseconds a signature, and nothing to get wrong.
+"""The acceptance rule for signatures in plain integers: slow, some 50 ms each, and short enough to check by eye.
 
 It decides where two engines differ. Source: RFC 8032, sections 5.1.2, 5.1.3 and 5.1.7; docs/protocol.md has the rule.
 Points are affine, (x, y) with -x^2 + y^2 = 1 + d x^2 y^2; its addition holds for any two points.

@@ -236,9 +236,19 @@ def _write(fields: list[Field], chance: Chance) -> bytes:
     return bytes(out)
 
 
+def mutate_signatures(data: bytes, chance: Chance) -> bytes | None:
+    """Change a byte or two of one signature, and leave its neighbours honest."""
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 2))):
+        if changed:
+            changed[chance.randrange(len(changed))] = chance.choice((0, 1, 0x10, 0x80, 0xFF, chance.randrange(256)))
+    return bytes(changed)
+
+
 MUTATORS: dict[str, Callable[[bytes, Chance], bytes | None]] = {
     "json": mutate_json,
     "batch": mutate_batch,
     "receipt": mutate_receipt,
     "scan": mutate_json,
+    "signatures": mutate_signatures,
 }

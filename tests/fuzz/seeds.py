@@ -32,7 +32,10 @@ def seeds() -> dict[str, list[bytes]]:
     groups = [[item] for item in items] + [items[:3], items[:5]]
     batches = [model.encode_batch(1, did.encode(), bytes(16), group) for group in groups]
     texts = [*jsons[:3], *_TEXTS, *(json.dumps(value["receipt"], indent=1).encode() for value in values[-5:])]
-    return {"json": [*jsons, _json_batch(did, values[:3])], "batch": batches, "receipt": items, "scan": texts}
+    return {
+        "json": [*jsons, _json_batch(did, values[:3])], "batch": batches, "receipt": items, "scan": texts,
+        "signatures": [bytes(32 + 64 * count) for count in (1, 2, 3, 4, 5, 8)],
+    }  # fmt: skip
 
 
 def _item(vector: dict[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,14 @@ judge the same, and what is accepted has to have the bytes that the Python encod
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
+from nacl.signing import SigningKey
 
 from pouw import _fastverify
 from pouw.client.receipts import receipt_to_json
@@ -21,6 +23,7 @@ from pouw.protocol.types import NONCE_BYTES
 from pouw.web import bodies, json_body
 from pouw.web.problems import Problem
 from pouw.web.wire import JSON, PROTOBUF
+from tests import ed25519
 from tests.fuzz import model
 from tests.unit.wire import MESSAGES
 
@@ -207,9 +210,37 @@ def scan(body: bytes) -> tuple[int, int, int, int]:
     return members, values, max(depths), max(map(len, _DIGITS.findall(text)), default=0)
 
 
+def fuzz_signatures(data: bytes) -> None:
+    """Signatures under one key: honest ones, where the input is all zeros, and what its other bytes make of them."""
+    public, honest = signed()
+    key = xored(public, data[:32])
+    jobs = [
+        (message, xored(signature, data[at : at + 64]))
+        for (message, signature), at in zip(honest, range(32, len(data), 64), strict=False)
+    ]
+    expected = bytes([ed25519.is_valid(*job, key) for job in jobs])
+    messages, signatures = [message for message, _ in jobs], [signature for _, signature in jobs]
+    for engine, path in itertools.product(_fastverify.ENGINES, _fastverify.PATHS):
+        assert _fastverify.verify(messages, signatures, _fastverify.PublicKey(key), engine, path) == expected
+
+
+@functools.cache
+def signed() -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Return a public key and some messages that it signed, of sizes about the ends of SHA-512's blocks."""
+    key = SigningKey(bytes(range(32)))
+    messages = [bytes(size) for size in (0, 46, 47, 48, 63, 64, 175, 260)]
+    return bytes(key.verify_key), [(message, key.sign(message).signature) for message in messages]
+
+
+def xored(data: bytes, changes: bytes) -> bytes:
+    """Return ``data`` with the bits of ``changes`` turned, as far as there are any."""
+    return bytes(byte ^ change for byte, change in itertools.zip_longest(data, changes[: len(data)], fillvalue=0))
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "json": fuzz_json,
     "batch": fuzz_batch,
     "receipt": fuzz_receipt,
     "scan": fuzz_scan,
+    "signatures": fuzz_signatures,
 }
