@@ -89,6 +89,9 @@ def test_verify(out: Path) -> None:
     assert found == {(engine, threads, size) for engine in engines for threads in (1, 2) for size in (1, 10)}
     assert all(row["us_per_signature"] > 0 and len(row["samples"]) == 2 for row in result["rows"])
     assert {row["ratio_to_libsodium"] for row in result["rows"] if row["engine"] == "libsodium"} == {1.0}
+    assert {(row["engine"], row["batch_size"]) for row in result["worst"]} == {
+        (path, size) for path in _fastverify.PATHS for size in (1, 10)
+    }
 
 
 def test_challenge(out: Path, node: Site) -> None:
