@@ -125,7 +125,7 @@ def worst(sizes: Sequence[int], rounds: int) -> list[dict[str, Any]]:
                 cost = statistics.median(samples[path])
                 row = {"engine": path, "batch_size": size, "us_per_signature": cost, "times_libsodium": cost / loop}
                 rows.append(row)
-                click.echo(f"all wrong, batches of {size:4}: {path} {cost:6.1f} µs, {cost / loop:4.2f} × libsodium")
+                click.echo(f"all wrong, batches of {size:4}: {path} {cost:6.1f} µs, {cost / loop:4.2f} times libsodium")
     return rows
 
 
