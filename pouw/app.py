@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import redis
@@ -23,9 +24,11 @@ from pouw.service.identities import Identities
 from pouw.service.keyring import KeyRing, open_signers
 from pouw.service.stats import Stats
 from pouw.service.submissions import Submissions
+from pouw.service.watch import Watch, default_places
 from pouw.store.challenges import Register
 from pouw.store.ledger import Ledger
 from pouw.store.pool import Pool, open_pool
+from pouw.tls import expiry
 from pouw.verify import Verifier
 from pouw.web import access as access_views
 from pouw.web import disputes as dispute_views
@@ -55,9 +58,11 @@ class Parts:
 
     pool: Pool
     verifier: Verifier
+    watch: Watch
 
     def close(self) -> None:
         """Close the pool and the threads."""
+        self.watch.stop()
         self.pool.close()
         self.verifier.close()
 
@@ -104,6 +109,9 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         memory=settings.body_memory_bytes, submits=settings.max_submits, timeout=settings.request_timeout_secs
     )
     health = Health(pool, ring.current, _redis_ping(settings), timer=time.monotonic)
+    watch = Watch(
+        health, pool, epochs, default_places(settings.data_dir, settings.archive_dir), _certificate_expiry(settings)
+    )
 
     app = Flask("pouw", static_folder=None)
     app.config.update(
@@ -132,8 +140,15 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         api.register_blueprint(blueprint, url_prefix=BASE_PATH)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"validatorUrl": None}))
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask says
-    app.extensions["pouw"] = Parts(pool, verifier)
+    app.extensions["pouw"] = Parts(pool, verifier, watch)
+    watch.start()
     return app
+
+
+def _certificate_expiry(settings: Settings) -> Callable[[], float] | None:
+    if settings.tls_cert_file is None:
+        return None
+    return partial(expiry, settings.tls_cert_file)
 
 
 def _redis_ping(settings: Settings) -> Callable[[], None] | None:

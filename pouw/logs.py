@@ -34,7 +34,7 @@ class EventLogger:
         self._logger.warning(event, extra={"fields": fields})
 
     def error(self, event: str, **fields: Any) -> None:
-        """Log what must not happen."""
+        """Log what must never happen."""
         self._logger.error(event, extra={"fields": fields})
 
     def exception(self, event: str, error: BaseException, **fields: Any) -> None:

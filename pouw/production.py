@@ -87,6 +87,8 @@ def _mode_faults(settings: Settings) -> Iterator[str]:
         yield "POUW_REDIS_URL: without it every worker counts its own quotas"
     if settings.tls_cert_file is None and not settings.trusted_proxies and not _is_here(settings.host):
         yield "POUW_HOST: it listens to the network without TLS: set POUW_TLS_CERT_FILE, or POUW_TRUSTED_PROXIES"
+    if settings.metrics_token is None and not _is_here(settings.metrics_host):
+        yield "POUW_METRICS_HOST: it shows the metrics to the network: set POUW_METRICS_TOKEN"
 
 
 def _is_here(host: str) -> bool:

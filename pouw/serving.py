@@ -92,11 +92,11 @@ def on_starting(_server: Any) -> None:
 
 def when_ready(_server: Any) -> None:
     """Serve the metrics of all workers from the master."""
-    from prometheus_flask_exporter.multiprocess import (  # noqa: PLC0415 - after the directory is set
-        GunicornPrometheusMetrics,
-    )
+    from pouw import exposition  # noqa: PLC0415 - imports prometheus_client: after the directory is set
 
-    GunicornPrometheusMetrics.start_http_server_when_ready(_settings.metrics_port, _settings.metrics_host)
+    exposition.serve(
+        _settings.metrics_host, _settings.metrics_port, exposition.node_registry(), _settings.metrics_token
+    )
 
 
 def pre_request(_worker: Any, request: Any) -> None:

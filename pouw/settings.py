@@ -51,6 +51,7 @@ class Settings:
     public_hosts: frozenset[str]
     metrics_host: str
     metrics_port: int
+    metrics_token: Secret | None
     workers: int
     worker_connections: int
     redis_timeout_ms: int
@@ -82,6 +83,7 @@ class Settings:
     challenge_retention_secs: int
     receipt_retention_days: int
     archive_dir: Path | None
+    data_dir: Path | None
     worker_metrics_port: int
     db_pool_size: int
     db_timeout_secs: int
@@ -126,6 +128,7 @@ class Settings:
             "public_hosts": env.parsed("POUW_PUBLIC_HOSTS", _hosts, required=False) or frozenset(),
             "metrics_host": env.text("POUW_METRICS_HOST", "127.0.0.1"),
             "metrics_port": env.integer("POUW_METRICS_PORT", 9090, 1, 65_535),
+            "metrics_token": env.parsed("POUW_METRICS_TOKEN", _token, required=False),
             "workers": env.integer("POUW_WORKERS", os.cpu_count() or 1, 1, 1_024),
             "worker_connections": env.integer("POUW_WORKER_CONNECTIONS", 1_000, 1, 100_000),
             "redis_timeout_ms": env.integer("POUW_REDIS_TIMEOUT_MS", 100, 1, 60_000),
@@ -158,6 +161,7 @@ class Settings:
             "challenge_retention_secs": env.integer("POUW_CHALLENGE_RETENTION_SECS", 7 * 86_400, 3_600, 10**9),
             "receipt_retention_days": env.integer("POUW_RECEIPT_RETENTION_DAYS", 90, 1, 36_500),
             "archive_dir": Path(env.text("POUW_ARCHIVE_DIR", "")) if env.text("POUW_ARCHIVE_DIR", "") else None,
+            "data_dir": Path(env.text("POUW_DATA_DIR", "")) if env.text("POUW_DATA_DIR", "") else None,
             "worker_metrics_port": env.integer("POUW_WORKER_METRICS_PORT", WORKER_METRICS_PORT, 1, 65_535),
             "db_pool_size": env.integer("POUW_DB_POOL_SIZE", 8, 1, 1_000),
             "db_timeout_secs": env.integer("POUW_DB_TIMEOUT_SECS", 5, 1, 600),
@@ -222,6 +226,12 @@ def _weights(text: str) -> tuple[int, ...]:
             raise ValueError(f"expected weights such as hash=1,merkle=2, got {part.strip()[:40]!r}")
         weights[PROOF_TYPE_NAMES[name]] = int(value)
     return tuple(weights.values())
+
+
+def _token(text: str) -> Secret:
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,512}", text, re.ASCII):
+        raise ValueError("expected 16 to 512 letters, digits and -._~+/= (RFC 6750, section 2.1)")
+    return Secret(text)
 
 
 def _webhook_url(text: str) -> Secret:

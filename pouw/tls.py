@@ -9,6 +9,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Self
 
 import gevent
+from cryptography import x509
 
 from pouw.logs import log
 
@@ -59,6 +60,14 @@ class RenewingContext(ssl.SSLContext):
 
     def _look(self) -> tuple[tuple[int, int] | None, ...]:
         return tuple(_state(path) for path in self._files)
+
+
+def expiry(cert: Path) -> float:
+    """Return when the first certificate of a file ends, in unix seconds; 0 where it cannot be read."""
+    try:
+        return x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _state(path: Path) -> tuple[int, int] | None:

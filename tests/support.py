@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psutil
 import urllib3
 from nacl.signing import SigningKey
+from prometheus_client.parser import text_string_to_metric_families
 
 from pouw.client.receipts import SignedReceipt, sign
 from pouw.client.signing import sign_request
@@ -205,6 +206,24 @@ class Node:
             children = self.master.children(recursive=True) if self.process.poll() is None else []
             process.stop(self.process, signal.SIGTERM, 40)
             psutil.wait_procs(children, timeout=10)
+
+
+def scrape(port: int, token: str = "") -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    """Read a metrics listener: the value of each series, by its name and its sorted labels."""
+    http = Http(f"http://127.0.0.1:{port}")
+    answer = http.request("GET", "/metrics", None, **({"Authorization": f"Bearer {token}"} if token else {}))
+    http.close()
+    assert answer.status == 200, answer.body
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for family in text_string_to_metric_families(answer.body.decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def metric(port: int, series: str, /, **labels: str) -> float:
+    """Return one series of a metrics listener, 0 where it is not there."""
+    return scrape(port).get(series, {}).get(tuple(sorted(labels.items())), 0.0)
 
 
 def wait_for(condition: Any, timeout: float = 30, pause: float = 0.05) -> None:

@@ -72,6 +72,7 @@ def command(
     check_port("--metrics-port", metrics_host, metrics_port)
     directory = (data_dir or _default_data_dir()).expanduser().absolute()
     environ = os.environ | {"POUW_HOST": host, "POUW_PORT": str(port), "POUW_METRICS_PORT": str(metrics_port)}
+    environ["POUW_DATA_DIR"] = str(directory)  # its disk is watched
     environ["POUW_WORKER_METRICS_PORT"] = str(port_for_worker(metrics_host, worker_metrics_port))
     if workers is not None:
         environ["POUW_WORKERS"] = str(workers)

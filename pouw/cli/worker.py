@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from prometheus_client import start_http_server
+from prometheus_client import PlatformCollector, ProcessCollector
 
-from pouw import logs
+from pouw import exposition, logs, metrics
 from pouw.cli.serve import check_port
 from pouw.service import jobs
 from pouw.service.epochs import Epochs
@@ -56,7 +56,9 @@ def command(*, once: bool) -> None:
             for job in all_jobs:
                 jobs.run(pool, job)
         else:
-            start_http_server(settings.worker_metrics_port, settings.metrics_host)
+            ProcessCollector(registry=metrics.JOBS)
+            PlatformCollector(registry=metrics.JOBS)
+            exposition.serve(settings.metrics_host, settings.worker_metrics_port, metrics.JOBS, settings.metrics_token)
             _run_until_told(pool, all_jobs)
     finally:
         pool.close(timeout=1)
@@ -72,7 +74,9 @@ def _jobs(settings: Settings, pool: Pool) -> tuple[jobs.Job, ...]:
     )
     url = settings.payout_webhook_url
     sink = Webhook(url.reveal(), ring.current_now) if settings.payout_sink == "webhook" and url is not None else None
-    return jobs.build(pool, epochs, periods, archive=settings.archive_dir, sink=sink)
+    return jobs.build(
+        pool, epochs, periods, archive=settings.archive_dir, sink=sink, budget=settings.reward_budget_atoms
+    )
 
 
 def _run_until_told(pool: Pool, all_jobs: tuple[jobs.Job, ...]) -> None:

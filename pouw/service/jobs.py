@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pouw import metrics
 from pouw.errors import PouwError
 from pouw.logs import log
-from pouw.service import payouts, retention
+from pouw.service import figures, payouts, promises, retention
 from pouw.store import anomalies, jobs, partitions
 from pouw.store.epochs import last_closed
 
@@ -33,19 +33,15 @@ class Job:
     name: str
     every_secs: float
     run: Callable[[], int]
+    notes: bool = False
+    """Whether ``run`` writes the job's note itself."""
 
 
 def build(
-    pool: Pool, epochs: Epochs, periods: Periods, *, archive: Path | None, sink: Webhook | None
+    pool: Pool, epochs: Epochs, periods: Periods, *, archive: Path | None, sink: Webhook | None, budget: int
 ) -> tuple[Job, ...]:
     """Return all jobs of a network."""
     often = min(5.0, epochs.calendar().epoch_secs / 2)
-
-    def close_epochs() -> int:
-        try:
-            return epochs.close_due()
-        finally:
-            metrics.jobs().epoch_close_lag.set(max(0.0, epochs.due()[1]))
 
     def flag_anomalies() -> int:
         flags = 0
@@ -61,9 +57,12 @@ def build(
 
     return (
         Job("partitions", _HOUR_SECS, lambda: partitions.make_partitions(pool)),
-        Job("epochs", often, close_epochs),
-        Job("anomalies", often, flag_anomalies),
-        Job("tally", 15, tally),
+        Job("epochs", often, epochs.close_due),
+        Job("anomalies", often, flag_anomalies, notes=True),
+        Job("tally", 15, tally, notes=True),
+        Job(figures.JOB, 15, lambda: figures.find_out(pool), notes=True),
+        Job(figures.CHALLENGES, 15, lambda: figures.count_challenges(pool), notes=True),
+        Job(promises.JOB, 60, lambda: promises.look(pool, budget), notes=True),
         Job("purge", 10, lambda: retention.purge(pool, periods, lambda: time.sleep(_PURGE_REST_SECS))),
         Job("archive", _HOUR_SECS, lambda: retention.archive_and_drop(pool, periods, archive)),
         *(() if sink is None else (Job("payouts", 5, lambda: payouts.send_due(pool, sink)),)),
@@ -80,7 +79,7 @@ def run(pool: Pool, job: Job) -> None:
                 return
             with counted.duration.labels(job.name).time():
                 rows = job.run()
-            if job.name not in ("anomalies", "tally"):  # these keep a note of their own
+            if not job.notes:
                 jobs.note(pool, job.name, {"rows": rows})
     except PouwError as error:
         counted.runs.labels(job.name, "failed").inc()

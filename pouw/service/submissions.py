@@ -9,6 +9,7 @@ from pouw import metrics
 from pouw.protocol.reasons import Detail
 from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
 from pouw.service.checks import Context, first_failure, resolve_client
+from pouw.stages import stage
 from pouw.store.submissions import BatchKey, Claim, Outcome, Question, Used, nonce_digests
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Submissions:
         digests = _digests(batch)
         nonces = {batch.receipts[index].challenge_nonce for index in digests}
         question = Question(key, list(nonces), list(digests.values()))
-        with metrics.stage("look_up"):
+        with stage("look_up"):
             known = self._ledger.look_up(question)
         first = known.first_answer(key)
         if first is not None:
@@ -83,8 +84,10 @@ class Submissions:
         metrics.RECEIPTS_RECEIVED.inc(len(batch.receipts))
         client = resolve_client(batch.client_did, known, self._identity_min_age)
         context = Context(client, known.challenges, self._clock(), self._skew)
+        for nonce in nonces & known.challenges.keys():
+            metrics.CHALLENGE_AGE.observe(context.now - known.challenges[nonce].issued_at)
         failures = [first_failure(receipt, context) for receipt in batch.receipts]
-        with metrics.stage("verify"):
+        with stage("verify"):
             self._verify(batch.receipts, failures, client)
         claims = _claims(batch.receipts, failures, digests, known.challenges)
         # Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited
@@ -130,7 +133,7 @@ class Submissions:
             )
             return Outcome(credited, rejected, render(verdict, signer.sign(signed_bytes(verdict))))
 
-        with metrics.stage("commit"):
+        with stage("commit"):
             answer, outcome = self._ledger.settle(question, known, proven=proven, decide=decide)
         if outcome is None:
             return Answer(answer, replayed=True)

@@ -204,7 +204,9 @@ def money(pool: Pool) -> dict[str, int]:
 
     What is paid is what was allocated and is not open: nothing looks at the payouts of years.
     """
-    with session(pool) as connection:
+    with session(pool) as connection, connection.transaction():
+        # One moment for both sums, or an epoch that is closed between them would look like money that came back.
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         row = connection.execute(
             """
             SELECT count(*), coalesce(sum(receipts), 0)::bigint, coalesce(sum(computed_atoms), 0),

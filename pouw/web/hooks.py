@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import TYPE_CHECKING
 
 from flask import g, request
 
+from pouw import metrics, stages
 from pouw.logs import request_id
 
 if TYPE_CHECKING:
@@ -25,13 +27,29 @@ def register(app: Flask, hsts_secs: int) -> None:
         response.headers.setdefault("Cache-Control", "no-store")
         if request.is_secure:  # over plain HTTP it would mean nothing (RFC 6797, section 7.2)
             response.headers["Strict-Transport-Security"] = f"max-age={hsts_secs}"
+        _observe(response.status_code)
         return response
 
-    app.before_request(_name_request)
+    app.before_request(_begin)
     app.after_request(finish)
+    app.teardown_request(_end)
 
 
-def _name_request() -> None:
+def _observe(status: int) -> None:
+    method = request.method if request.method in metrics.METHODS else "other"
+    route = "unknown" if request.url_rule is None else request.url_rule.rule
+    metrics.HTTP_DURATION.labels(method, route, status).observe(time.perf_counter() - g.began)
+
+
+def _end(_error: BaseException | None) -> None:
+    if "began" in g:
+        metrics.INFLIGHT.dec()
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    metrics.INFLIGHT.inc()
+    stages.begin()
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.match(given) else os.urandom(16).hex()
     request_id.set(g.request_id)

@@ -46,6 +46,7 @@ def test_good_settings_are_taken() -> None:
         ("NODE_SECRET_KEY", "aW0cReL2U/kssZaiAPutvC1wjLRsHfp7Ic9ps6IqGjM="),  # docs/protocol.md
         ("LOG_LEVEL", "debug"),
         ("OPERATOR_DIDS", ""),
+        ("METRICS_HOST", "0.0.0.0"),
         ("REDIS_URL", ""),
         ("REDIS_URL", "redis://:b7d988c416d5522a@redis.example:6379/0"),
         ("REDIS_URL", "rediss://:redis@redis.example:6379/0"),
@@ -76,6 +77,7 @@ def test_each_thing_for_development_is_refused_by_name(name: str, value: str) ->
         ("REDIS_URL", "redis+unix:///run/redis.sock"),
         ("REDIS_URL", "redis://127.0.0.1:6379/0"),
         ("HOST", "127.0.0.1"),
+        ("METRICS_HOST", "::1"),
     ],
 )
 def test_what_stays_on_this_machine_is_taken(name: str, value: str) -> None:
@@ -91,6 +93,10 @@ def test_an_open_host_is_taken_with_tls_or_behind_a_proxy(tmp_path: Path) -> Non
     assert faults(HOST="0.0.0.0", **pair) == []
     (tmp_path / "key.pem").chmod(0o604)
     assert faults(HOST="0.0.0.0", **pair) == ["POUW_TLS_KEY_FILE"]
+
+
+def test_open_metrics_are_taken_with_a_token() -> None:
+    assert faults(METRICS_HOST="0.0.0.0", METRICS_TOKEN=secrets.token_hex(8)) == []
 
 
 def test_secrets_in_open_files_are_refused(tmp_path: Path) -> None:

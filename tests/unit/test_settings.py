@@ -116,6 +116,16 @@ def test_a_secret_in_both_places_is_a_mistake(tmp_path: Path) -> None:
         Settings.from_env(MINIMAL | {"POUW_DATABASE_URL_FILE": str(tmp_path / "url")})
 
 
+def test_a_metrics_token_is_long_enough_and_does_not_show() -> None:
+    settings = Settings.from_env(MINIMAL | {"POUW_METRICS_TOKEN": "abcdefgh01234567"})
+    assert settings.metrics_token == Secret("abcdefgh01234567")
+    assert "abcdefgh01234567" not in repr(settings)
+    for wrong in ("short", "with a space in it", "x" * 513, "ünïcödé-ünïcödé-ünïcödé"):
+        with pytest.raises(SettingsError, match="POUW_METRICS_TOKEN: expected 16 to 512") as caught:
+            Settings.from_env(MINIMAL | {"POUW_METRICS_TOKEN": wrong})
+        assert wrong not in str(caught.value)
+
+
 def test_an_empty_variable_counts_as_unset() -> None:
     assert Settings.from_env(MINIMAL | {"POUW_PORT": "", "POUW_REDIS_URL": ""}).port == 8080
 

@@ -1,0 +1,106 @@
+"""Metrics over HTTP, on a listener of their own: loopback unless told otherwise, and behind a token where there is one.
+
+Nothing here imports :mod:`pouw.metrics`: the master process of a node would become one more worker by that.
+"""
+
+from __future__ import annotations
+
+import hmac
+import socket
+import threading
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from prometheus_client import Metric
+
+    from pouw.environment import Secret
+
+_TIMEOUT_SECS = 10
+_COUNTED = "_counted"
+_TEXT = ("Content-Type", "text/plain; charset=utf-8")
+
+
+class NodeCollector(Collector):
+    """The metrics of all workers of a node, out of the files that they share."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family; a gauge that ends with ``_counted`` as the counter that it stands for."""
+        for family in MultiProcessCollector(None).collect():  # type: ignore[no-untyped-call]
+            if family.name.endswith(_COUNTED):
+                name = family.name.removesuffix(_COUNTED)
+                counter = CounterMetricFamily(name, family.documentation)
+                for sample in family.samples:
+                    counter.add_sample(f"{name}_total", sample.labels, sample.value)
+                yield counter
+            else:
+                yield family
+
+
+def node_registry() -> CollectorRegistry:
+    """Return a registry that shows all workers of a node."""
+    registry = CollectorRegistry()
+    registry.register(NodeCollector())
+    return registry
+
+
+def application(registry: CollectorRegistry, token: Secret | None) -> Callable[..., Iterable[bytes]]:
+    """Return the WSGI application: ``GET /metrics``, with ``Authorization: Bearer`` where there is a token."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not _authorized(environ.get("HTTP_AUTHORIZATION", ""), token):
+            start_response("401 Unauthorized", [_TEXT, ("WWW-Authenticate", 'Bearer realm="metrics"')])
+            return [b"This needs the token of POUW_METRICS_TOKEN.\n"]
+        if environ["PATH_INFO"] not in ("/metrics", "/"):
+            start_response("404 Not Found", [_TEXT])
+            return [b"The metrics are at /metrics.\n"]
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            start_response("405 Method Not Allowed", [_TEXT, ("Allow", "GET, HEAD")])
+            return [b"The metrics can only be read.\n"]
+        encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
+        body = encode(registry)
+        start_response("200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return answer
+
+
+def _authorized(header: str, token: Secret | None) -> bool:
+    if token is None:
+        return True
+    scheme, _, given = header.partition(" ")
+    right = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token.reveal().encode())
+    return right and scheme.lower() == "bearer"  # RFC 9110, section 11.1: schemes have no case
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _TIMEOUT_SECS  # of a client that sends nothing
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Log nothing: scrapes come every few seconds."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+def serve(host: str, port: int, registry: CollectorRegistry, token: Secret | None) -> WSGIServer:
+    """Listen in a thread; ``shutdown()`` of what is returned ends it."""
+    server = (_Server6 if ":" in host else _Server)((host, port), _Handler)
+    server.set_app(application(registry, token))
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return server
