@@ -156,7 +156,7 @@ def test_peak(out: Path, node: Site) -> None:
 
 
 def test_soak(out: Path, node: Site) -> None:
-    result = run(out, "soak", "--hours", "0.0002", "--every", "0.2", "--round", "0.3", "--rate", "500", *at(node))
+    result = run(out, "soak", "--hours", "0.002", "--every", "0.2", "--round", "0.3", "--rate", "500", *at(node))
     assert len(result["runs"]) >= 2
     assert len(result["samples"]) >= 3
     assert result["growth"]["tables"]["receipts"]["table_bytes"] > 0
@@ -287,7 +287,7 @@ def test_the_audit_knows_that_an_unanswered_batch_may_be_stored(
     database, since, corpus, answers = submitted
     answers[0].status, answers[0].body = 0, b""
     found = audit.audit(database, since, corpus, answers)
-    assert (found["ok"], found["unanswered"]) == (True, 1)
+    assert (found["ok"], found["unanswered"]) == (True, 1), found
 
 
 def test_a_run_whose_audit_fails_exits_non_zero(out: Path, node: Site, monkeypatch: pytest.MonkeyPatch) -> None:
