@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -55,6 +56,16 @@ def test_the_key_is_rotated_as_written(start_node: StartNode, database_url: str,
     run(script("When a key was stolen").replace("PUBLIC_KEY", new), POUW_DATABASE_URL=database_url)
     wait_for(lambda: node.http.get(f"{API}/challenge").status == 503)
     node.stop()
+
+
+def test_the_rule_is_asked_as_written() -> None:
+    vectors = json.loads((ROOT / "pouw" / "protocol" / "ed25519_rule.json").read_text())["vectors"]
+    valid, wrong = (next(each for each in vectors if each["valid"] is answer) for answer in (True, False))
+    for vector in (valid, wrong):
+        program = script("Engines that differ")
+        for name in ("message", "signature", "public_key"):
+            program = program.replace(f'"{name.upper()}"', f'"{vector[name]}"')
+        assert run(program) == f"{vector['valid']}\n"
 
 
 def test_blocks_and_quotas_are_set_as_written(database_url: str) -> None:
