@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _STATUSES = (400, 401, 403, 404, 429, 503)
 
 
+# /disputes/{did} and /disputes/{id} are two paths: the description has to tell them apart.
+_DID = {"in": "path", "name": "did", "schema": {"type": "string", "pattern": "^did:"}}
+
+
 def blueprint(history: History, signatures: Signatures) -> Blueprint:
     """Build the blueprint; every path in it is for its DID and for operators."""
     blp = Blueprint("reading", __name__, description="What a DID reads of itself, with signed requests.")
@@ -46,7 +50,7 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
                 return as_json({"items": rows, "next": None if last is None else str(last)} | extra)
 
         View.__name__ = f"View{path.replace('/', '_').replace('<did>', 'did')}"
-        blp.route(path, endpoint=View.__name__)(View)
+        blp.route(path, endpoint=View.__name__, parameters=[_DID])(View)
 
     page("/receipts/<did>", "id", history.receipts, "Accepted receipts, the newest first.")
     page("/rewards/<did>", "epoch", history.rewards, "Rewards by epoch, the newest first.")
