@@ -111,7 +111,7 @@ CLOCK_OFFSET = Gauge(
 )
 CERTIFICATE_EXPIRES = Gauge(
     "pouw_tls_certificate_expiry_timestamp_seconds",
-    "When the certificate that is served ends; 0 without TLS.",
+    "When the certificate that is served ends; absent without TLS, 0 where it cannot be read.",
     multiprocess_mode="livemostrecent",
 )
 DISK = Gauge(

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from pouw import _fastverify, metrics
-from tests.support import API, Http, free_port, metric, scrape, signed, wait_for
+from tests.alerting import background
+from tests.support import API, Http, metric, scrape, signed, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,26 +93,15 @@ def test_every_metric_is_there_after_some_work(node: Node, client: Identity) -> 
 
 
 def test_what_the_worker_shows_is_its_own(node: Node) -> None:
-    port = free_port()
-    environ = node.environ | {"POUW_WORKER_METRICS_PORT": str(port), "POUW_METRICS_TOKEN": "worker-token-0123456789"}
-    worker = subprocess.Popen([sys.executable, "-m", "pouw", "worker"], env=environ, stderr=subprocess.DEVNULL)
-    try:
-        token = "worker-token-0123456789"
-        wait_for(lambda: listens(port), timeout=30)
+    token = "worker-token-0123456789"
+    node.environ = node.environ | {"POUW_METRICS_TOKEN": token}
+    with background(node) as port:
         wait_for(lambda: len(scrape(port, token).get("pouw_job_runs_total", {})) > 5)
         assert Http(f"http://127.0.0.1:{port}").get("/metrics").status == 401
         found = scrape(port, token)
-        assert "process_resident_memory_bytes" in found
-        assert not [name for name in found if name.startswith("pouw_") and not name.startswith("pouw_job_")]
-    finally:
-        worker.terminate()
-        worker.wait(20)
+    assert "process_resident_memory_bytes" in found
+    assert not [name for name in found if name.startswith("pouw_") and not name.startswith("pouw_job_")]
     wait_for(lambda: metric(node.metrics_port, "pouw_job_finished_timestamp_seconds", name="figures") > 0, timeout=15)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_counters_outlive_a_killed_worker_and_live_gauges_do_not(node: Node, client: Identity) -> None:

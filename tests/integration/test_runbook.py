@@ -10,13 +10,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pouw.keys import append_new
-from tests.support import API, wait_for
+from tests.support import API, Identity, metric, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tests.conftest import StartNode
+    from tests.support import Node
 
 ROOT = Path(__file__).parents[2]
+ALERTS = re.findall(r"^### (Pouw\w+)$", (ROOT / "docs" / "RUNBOOK.md").read_text(), re.MULTILINE)
 
 
 def script(title: str) -> str:
@@ -29,7 +35,7 @@ def script(title: str) -> str:
 def run(program: str, **environ: str) -> str:
     done = subprocess.run(
         ["bash", "-c", program],
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | environ,
+        env=os.environ | environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -73,3 +79,29 @@ def test_blocks_and_quotas_are_set_as_written(database_url: str) -> None:
     assert "203.0.113.0/24 until " in blocked
     quotas = run(script("Giving somebody another quota"), POUW_DATABASE_URL=database_url)
     assert "198.51.100.0/24 1000 a minute until" in quotas
+
+
+@pytest.mark.debian
+@pytest.mark.parametrize("alert", ALERTS)
+def test_what_an_alert_says_to_look_at_can_be_looked_at(watched_by_hand: Node, alert: str) -> None:
+    """Every command of an alert's section runs as it is written, and says something."""
+    program = script(alert)
+    if program.count("\n") > 1:
+        node = watched_by_hand
+        said = run(
+            program, **node.environ, NODE=node.http.base, METRICS=f"http://127.0.0.1:{node.metrics_port}/metrics"
+        )
+        assert said or "list" in program or "worker" in program
+
+
+@pytest.fixture(scope="module")
+def watched_by_hand(start_node: StartNode, new_database: Callable[[], str]) -> Iterator[Node]:
+    """A node with a refused receipt, closed epochs, and figures of its background process."""
+    subprocess.run([ROOT / "tools" / "debian.sh", "postgresql-client"], check=True, timeout=300)
+    node, client = start_node(new_database()), Identity()
+    token = node.http.challenge()
+    node.http.accepted(client.batch([*client.items(token, 2), client.item(token, bytes_verified=1)]))
+    run("pouw worker --once", **node.environ)
+    wait_for(lambda: metric(node.metrics_port, "pouw_figures_timestamp_seconds") > 0, timeout=15)
+    yield node
+    node.stop()
