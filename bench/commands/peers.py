@@ -70,6 +70,10 @@ def ratios(runs: Sequence[dict[str, Any]], scenarios: Sequence[Scenario]) -> lis
             own = [run for run in runs if run["label"] == scenario.name and run["site"] == site]
             medians[site] = statistics.median(_figure(run) for run in own)
         measured = "requests a second" if scenario.rate is None else "P50 in ms"
+        if not medians["peer"]:
+            raise click.ClickException(
+                f"{scenario.name}: the peer answered nothing in its turns; give it more --seconds"
+            )
         ratio = medians["node"] / medians["peer"]
         rows.append({"label": scenario.name, "measured": measured, **medians, "ratio": ratio})
     return rows

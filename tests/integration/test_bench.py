@@ -174,7 +174,7 @@ def test_workers_starts_nodes_of_its_own(out: Path) -> None:
 def test_peers_take_turns(out: Path, servers: LocalServers, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the servers of all tests, which saves starting others."""
     monkeypatch.setattr(site, "servers", lambda _settings: nullcontext(servers))
-    result = run(out, "peers", "--rounds", "2", *SECS, "--load", "batches of 100", "--load", "challenges")
+    result = run(out, "peers", "--rounds", "2", "--seconds", "1", "--load", "batches of 100", "--load", "challenges")
     assert [each["site"] for each in result["runs"]] == ["node", "peer"] * 4
     assert [row["label"] for row in result["rows"]] == ["batches of 100", "challenges"]
     for row in result["rows"]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 import pytest
 from hdrh.histogram import HdrHistogram
 
 from bench import latency
 from bench.commands.compare import compare, line
+from bench.commands.peers import SCENARIOS, ratios
 from bench.commands.workers import recommend, table
 from bench.find_max import _narrow, holds
 from bench.growth import growth
@@ -184,3 +186,14 @@ def test_baselines_are_those_of_the_checklist() -> None:
     challenge = run_of(kind="challenge", loop="open", rate=1000.0, connections=1000)
     texts = [goal.judge([{"name": "challenge", "runs": [challenge]}]) for goal in BASELINES]
     assert [finding and finding.text for finding in texts] == ["10.0 ms", "20.0 ms", None, None, None]
+
+
+def test_a_peer_that_answered_nothing_is_no_comparison() -> None:
+    scenario = next(each for each in SCENARIOS if each.rate is None)
+    runs = [
+        {"label": scenario.name, "site": name, "loop": "closed", "requests_per_sec": rate}
+        for name, rate in (("node", 5.0), ("peer", 0.0))
+    ]
+    with pytest.raises(click.ClickException, match="the peer answered nothing"):
+        ratios(runs, [scenario])
+    assert ratios([runs[0], runs[1] | {"requests_per_sec": 2.0}], [scenario])[0]["ratio"] == 2.5
