@@ -21,14 +21,23 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from pouw.client.signing import sign_request
-from tests.integration.test_signed_requests import OPERATOR, node
+from tests.integration.test_signed_requests import OPERATOR
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import requests
 
+    from tests.conftest import StartNode
     from tests.support import Http, Node
 
-__all__ = ["node"]
+
+@pytest.fixture(scope="module")
+def node(start_node: StartNode, new_database: Callable[[], str]) -> Iterator[Node]:
+    """A node on a database of its own: an operator who tries everything also blocks addresses."""
+    started = start_node(new_database(), operator_dids=OPERATOR.did, registration="open")
+    yield started
+    started.stop()
 
 
 class OperatorSigns(AuthBase):
