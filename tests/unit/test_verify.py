@@ -136,6 +136,22 @@ def test_no_verifier_is_made_with_an_engine_that_is_wrong(wrong: str, monkeypatc
     self_test()
 
 
+def test_the_self_test_sees_what_goes_wrong_in_an_equation_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The widest path verifies no signature alone: a fault of its own shows among several only."""
+    real = _fastverify.verify
+
+    def wrong_together(messages: list[bytes], signatures: list[bytes], key: PublicKey, *way: str) -> bytes:
+        answers = real(messages, signatures, key, *way)
+        return answers if len(answers) < 3 or way[1:] != (_fastverify.PATHS[-1],) else bytes(len(answers))
+
+    monkeypatch.setattr(_fastverify, "verify", wrong_together)
+    self_test.cache_clear()
+    with pytest.raises(EngineFault, match=_fastverify.PATHS[-1]):
+        self_test()
+    monkeypatch.undo()
+    self_test()
+
+
 def test_the_plain_rule_agrees_with_the_vectors() -> None:
     rule = json.loads(importlib.resources.files("pouw.protocol").joinpath("ed25519_rule.json").read_bytes())
     for vector in rule["vectors"]:
