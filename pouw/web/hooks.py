@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flask import g, request
 
-from pouw import metrics, stages
+from pouw import metrics
 from pouw.logs import request_id
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def _end(_error: BaseException | None) -> None:
 def _begin() -> None:
     g.began = time.perf_counter()
     metrics.INFLIGHT.inc()
-    stages.begin()
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.match(given) else os.urandom(16).hex()
     request_id.set(g.request_id)

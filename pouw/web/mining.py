@@ -9,7 +9,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE, ValidationError
 
-from pouw.stages import stage
+from pouw import metrics
 from pouw.web import schemas
 from pouw.web.bodies import DECODERS, load_batch
 from pouw.web.describe import answers, content
@@ -79,7 +79,7 @@ def blueprint(
         def post(self) -> Response:
             """Submit a batch of signed receipts."""
             with intake.body(tuple(DECODERS), settings.body_max_bytes) as (body, content_type), intake.slot():
-                with stage("decode"):
+                with metrics.stage("decode"):
                     batch = load_batch(body, content_type, settings.batch_size_max)
                 answer = submissions.submit(batch, VERDICT_ENCODERS[content_type])
             response = Response(answer.body, content_type=content_type)

@@ -161,7 +161,6 @@ def test_labels_are_bounded_whatever_is_asked_for(node: Node, client: Identity) 
         "kind": {"unavailable", "refused"},
         "part": {"database", "keys", "redis"},
         "place": {"temporary"},
-        "event": {"batch_settled"},
         "engine": set(_fastverify.ENGINES),
         "path": set(_fastverify.PATHS),
         "promise": set(metrics.PROMISES),
