@@ -12,8 +12,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -56,6 +55,7 @@ def node_registry() -> CollectorRegistry:
 
 def application(registry: CollectorRegistry, token: Secret | None) -> Callable[..., Iterable[bytes]]:
     """Return the WSGI application: ``GET /metrics``, with ``Authorization: Bearer`` where there is a token."""
+    show: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not _authorized(environ.get("HTTP_AUTHORIZATION", ""), token):
@@ -64,13 +64,7 @@ def application(registry: CollectorRegistry, token: Secret | None) -> Callable[.
         if environ["PATH_INFO"] not in ("/metrics", "/"):
             start_response("404 Not Found", [_TEXT])
             return [b"The metrics are at /metrics.\n"]
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            start_response("405 Method Not Allowed", [_TEXT, ("Allow", "GET, HEAD")])
-            return [b"The metrics can only be read.\n"]
-        encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
-        body = encode(registry)
-        start_response("200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
-        return [body]
+        return show(environ, start_response)
 
     return answer
 

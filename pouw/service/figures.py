@@ -38,11 +38,7 @@ def find_out(pool: Pool) -> int:
 def count_challenges(pool: Pool) -> int:
     """Count the challenges that ended since the last time, each once, in steps; return how many."""
     last = state(pool, CHALLENGES)
-    until = last.get("until")
-    if until is None:
-        until = store.first_challenge_end(pool)
-    if until is None:
-        return 0
+    until = int(last["until"]) if "until" in last else store.first_challenge_end(pool)
     used, unused = int(last.get("used", 0)), int(last.get("unused", 0))
     counted = 0
     for _ in range(_STEPS_AT_ONCE):

@@ -81,12 +81,15 @@ def ended_challenges(pool: Pool, after: int, secs: int) -> tuple[int, int, int]:
     return max(after, until), used, unused
 
 
-def first_challenge_end(pool: Pool) -> int | None:
-    """Return when the first challenge that is kept ended or ends (unix seconds); None without any."""
+def first_challenge_end(pool: Pool) -> int:
+    """Return from when on to count (unix seconds): the first end of a challenge that is kept, or a minute ago."""
     with session(pool) as connection:
-        row = connection.execute("SELECT min(expires_at) FROM challenges").fetchone()
+        row = connection.execute(
+            "SELECT least(min(expires_at), extract(epoch FROM now())::bigint - %s) FROM challenges",
+            (_CHALLENGE_GRACE_SECS,),
+        ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate has a row
-    return None if row[0] is None else int(row[0])
+    return int(row[0])
 
 
 def note_backup(pool: Pool, job: str, actor: str, reason: str) -> None:

@@ -231,6 +231,27 @@ def test_challenges_are_counted_once_when_they_are_over(
     own.stop()
 
 
+def test_a_challenge_that_ends_before_the_first_look_is_over_is_counted(
+    start_node: StartNode, new_database: Callable[[], str], client: Identity
+) -> None:
+    """The counting begins a minute ago even in an empty table, not where the first challenge happens to end."""
+    own = start_node(new_database(), workers=1)
+    work(own)
+    for ends_in in (300, 200):
+        own.http.accepted(client.batch(client.items(own.http.challenge(), 1)))
+        with psycopg.connect(own.environ["POUW_DATABASE_URL"], autocommit=True) as db:
+            db.execute("UPDATE challenges SET expires_at = extract(epoch FROM now())::bigint + %s "
+                       "WHERE expires_at = (SELECT max(expires_at) FROM challenges)", (ends_in,))  # fmt: skip
+        work(own)
+    with psycopg.connect(own.environ["POUW_DATABASE_URL"], autocommit=True) as db:
+        db.execute("UPDATE challenges SET expires_at = expires_at - 500")
+        db.execute("UPDATE job_state SET note = jsonb_set(note, '{until}', to_jsonb((note->>'until')::bigint - 500)) "
+                   "WHERE job = 'challenges'")  # fmt: skip
+    work(own)
+    wait_for(lambda: metric(own.metrics_port, "pouw_challenges_used_total") == 2, timeout=15)
+    own.stop()
+
+
 def test_a_lag_grows_although_nobody_works(start_node: StartNode, new_database: Callable[[], str]) -> None:
     """The nodes themselves see that epochs stay open when there is no background process at all."""
     own = start_node(new_database(), workers=1, epoch_secs=2, epoch_genesis=int(time.time()) - 1_000)
