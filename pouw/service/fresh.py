@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_STALE = 5
+_STALE = 1.5
 """Older than so many times its age, after a quiet time, a value is not used without a look at the database."""
+_PATIENCE_SECS = 1.0
+"""Longer than this nobody waits for that look: the database is away, and the last value holds."""
 
 
 class Fresh(Generic[T]):
@@ -25,30 +27,30 @@ class Fresh(Generic[T]):
         self._read = read
         self._seconds = seconds
         self._timer = timer
-        self._value: T | None = None
+        self._known: tuple[T] | None = None
         self._read_at = 0.0
-        self._reading = False
+        self._reading: gevent.Greenlet[[], None] | None = None
 
     def get(self) -> T:
-        """Return the value; only the first call, and one after a quiet time, wait for the database.
+        """Return the value; only the first calls, and those after a quiet time, wait for the database.
 
         Raises :class:`StoreError` where there is no value yet and it cannot be read.
         """
-        if self._value is None:
+        if self._known is None:
             return self.renew()
         age = self._timer() - self._read_at
-        if not self._reading and age > self._seconds:
-            self._reading = True
+        if age > self._seconds:
+            if self._reading is None:
+                self._reading = gevent.spawn(self._renew_quietly)
             if age > _STALE * self._seconds:
-                self._renew_quietly()
-            else:
-                gevent.spawn(self._renew_quietly)
-        return self._value
+                self._reading.join(_PATIENCE_SECS)
+        return self._known[0]
 
     def renew(self) -> T:
         """Read the value now and return it; raise :class:`StoreError` where that fails."""
-        self._value = value = self._read()
-        self._read_at = self._timer()
+        asked_at = self._timer()
+        value = self._read()
+        self._known, self._read_at = (value,), asked_at
         return value
 
     def _renew_quietly(self) -> None:
@@ -58,4 +60,4 @@ class Fresh(Generic[T]):
             self._read_at = self._timer()  # not again at once
             log.warning("stale_value_kept", error=str(error))
         finally:
-            self._reading = False
+            self._reading = None
