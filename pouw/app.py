@@ -22,6 +22,7 @@ from pouw.service.health import Health
 from pouw.service.history import History
 from pouw.service.identities import Identities
 from pouw.service.keyring import KeyRing, open_signers
+from pouw.service.maintenance import Maintenance
 from pouw.service.stats import Stats
 from pouw.service.submissions import Submissions
 from pouw.service.watch import Watch, default_places
@@ -102,6 +103,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         skew=settings.clock_skew_secs,
         identity_min_age=settings.identity_min_age_secs,
     )
+    maintenance = Maintenance(pool, clock=clock)
     history = History(pool)
     identities = Identities(pool)
     signatures = Signatures(identities, settings.operator_dids, settings.public_hosts, quotas.spend_did)
@@ -126,9 +128,9 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     quotas.register(app)
     api = _Api(app)
     problems.register(app)
-    api.register_blueprint(health_views.blueprint(health))
+    api.register_blueprint(health_views.blueprint(health, maintenance))
     for blueprint in (
-        mining.blueprint(challenges, submissions, signatures, intake, settings, clock=clock),
+        mining.blueprint(challenges, submissions, maintenance, signatures, intake, settings, clock=clock),
         reading.blueprint(history, signatures),
         registry.blueprint(identities, signatures, intake, settings),
         epoch_views.blueprint(epochs, Stats(pool, epochs, settings.epoch_terms.rules, clock=clock)),

@@ -22,7 +22,8 @@
      │    └── VerdictGone       the batch was answered, and its verdict is not kept any more
      ├── EngineFault            an engine is wrong about a signature
      ├── QuotaExceeded          a limit is spent
-     ├── AccessError            a block or a quota that cannot be set
+     ├── AccessError            a block, a quota or a maintenance that cannot be set
+     ├── InMaintenance          the operators take no work at the moment
      ├── DisputeError           a dispute that cannot be filed or moved as asked
      ├── EpochError             an epoch cannot be closed, exported or audited as asked
      ├── AuditError             an export is not what its manifest says
@@ -134,7 +135,16 @@ class QuotaExceeded(PouwError):
 
 
 class AccessError(PouwError):
-    """A block or a quota that cannot be set as it was asked for."""
+    """A block, a quota or a maintenance that cannot be set as it was asked for."""
+
+
+class InMaintenance(PouwError):
+    """No challenges and no batches at the moment. ``reason`` is the operators', ``retry_after`` seconds."""
+
+    def __init__(self, reason: str, retry_after: int) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(f"The node is in maintenance: {reason}")
 
 
 class DisputeError(PouwError):

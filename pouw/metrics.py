@@ -78,6 +78,9 @@ RATE_LIMIT_BACKEND_ERRORS = Counter(
     "pouw_rate_limit_backend_errors", "Quota checks that Redis did not answer and local quotas took over."
 )
 OVERLOADS = Counter("pouw_overload_denials", "Requests refused at once for want of memory or of a slot.", ["what"])
+MAINTENANCE_DENIALS = Counter(
+    "pouw_maintenance_denials", "Challenges and batches that were not taken during a maintenance."
+)
 DISPUTES_LOGGED = Counter("pouw_disputes_logged", "Disputes that were filed.")
 DB_ERRORS = Counter("pouw_db_errors", "Requests that failed for the database: unavailable or refused.", ["kind"])
 

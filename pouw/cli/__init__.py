@@ -20,6 +20,7 @@ class _Group(click.Group):
         "key": "pouw.cli.key",
         "block": "pouw.cli.block",
         "quota": "pouw.cli.quota",
+        "maintenance": "pouw.cli.maintenance",
         "worker": "pouw.cli.worker",
         "backup": "pouw.cli.backup",
         "payout": "pouw.cli.payout",

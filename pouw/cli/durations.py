@@ -1,9 +1,10 @@
-"""A length of time as an operator types it: 90s, 30m, 12h or 7d."""
+"""Times as an operator types them: a length such as 90s, 30m, 12h or 7d, or a moment."""
 
 from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 
 import click
 
@@ -21,3 +22,18 @@ def duration(text: str) -> int:
 def after(seconds: int | None) -> float | None:
     """Return the moment so many seconds from now, as unix seconds."""
     return None if seconds is None else time.time() + seconds
+
+
+def moment(text: str) -> float:
+    """Return the unix seconds of a moment: a length of time from now on, or RFC 3339 with its offset from UTC."""
+    try:
+        return time.time() + duration(text)
+    except click.BadParameter:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:  # an hour that means another one elsewhere
+        raise click.BadParameter("Write it as 90s, 30m, 12h or 7d, or as 2026-12-31T23:30Z.")
+    return at.timestamp()

@@ -87,7 +87,7 @@ class Access:
 
     def block(self, subject: str, reason: str, actor: str, expires_at: float | None) -> None:
         """Keep a DID or a network out. Raises :class:`AccessError` for what is neither, or has no reason."""
-        store.block(self._pool, parse_subject(subject), _reason(reason), actor, _moment(expires_at))
+        store.block(self._pool, parse_subject(subject), check_reason(reason), actor, check_expiry(expires_at))
 
     def lift_block(self, subject: str, actor: str) -> bool:
         """Let a DID or a network in again; False where it was not blocked."""
@@ -101,9 +101,9 @@ class Access:
         """Give a DID or a network its own quota until ``expires_at`` (unix seconds). Raises :class:`AccessError`."""
         if not 0 <= per_minute <= _MOST_PER_MINUTE:
             raise AccessError(f"A quota is 0 to {_MOST_PER_MINUTE} requests a minute.")
-        moment = _moment(expires_at)
+        moment = check_expiry(expires_at)
         assert moment is not None  # noqa: S101 - for the type checker: a moment was given
-        store.set_quota(self._pool, parse_subject(subject), per_minute, _reason(reason), actor, moment)
+        store.set_quota(self._pool, parse_subject(subject), per_minute, check_reason(reason), actor, moment)
 
     def lift_quota(self, subject: str, actor: str) -> bool:
         """Take a DID's or a network's own quota away; False where it has none."""
@@ -127,13 +127,15 @@ def parse_subject(text: str) -> str | Network:
     return network
 
 
-def _reason(text: str) -> str:
+def check_reason(text: str) -> str:
+    """Return an operator's reason; raise :class:`AccessError` where it is none."""
     if len(text) not in _REASON_CHARACTERS or not text.isprintable() or not text.strip():
         raise AccessError("Give a reason of 1 to 500 printable characters.")
     return text
 
 
-def _moment(seconds: float | None) -> dt.datetime | None:
+def check_expiry(seconds: float | None) -> dt.datetime | None:
+    """Return unix seconds as a time; raise :class:`AccessError` where it has passed already."""
     if seconds is None:
         return None
     if seconds <= time.time():

@@ -23,7 +23,7 @@ _PROBLEMS = {
     415: "The content type is not taken.",
     422: "A member of the body is not as it should be.",
     429: "A quota is spent.",
-    503: "A part that the node needs is out of reach.",
+    503: "The node cannot take the request now; Retry-After says when to come again.",
 }
 
 

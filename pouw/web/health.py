@@ -10,15 +10,17 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from pouw import __version__
+from pouw.errors import StoreError
 from pouw.web import schemas
 from pouw.web.describe import answers, content
 
 if TYPE_CHECKING:
-    from pouw.service.health import Health
+    from pouw.service.health import Health, Report
+    from pouw.service.maintenance import Maintenance
 
 
-def blueprint(health: Health) -> Blueprint:
-    """Build the blueprint over the health service."""
+def blueprint(health: Health, maintenance: Maintenance) -> Blueprint:
+    """Build the blueprint over the health service. A maintenance is shown, and changes nothing: reads go on."""
     blp = Blueprint("health", __name__, description="Health of the node and of each part.")
 
     @blp.route("/health")
@@ -26,14 +28,14 @@ def blueprint(health: Health) -> Blueprint:
         @blp.doc(responses=_RESPONSES)
         def get(self) -> Response:
             """Tell the health of every part."""
-            return _respond(health.check(), all_parts=True)
+            return _respond(health.check(), version=__version__, maintenance=_announced(maintenance))
 
     @blp.route("/health/ready")
     class ReadyView(MethodView):
         @blp.doc(responses=_RESPONSES)
         def get(self) -> Response:
             """Tell whether this node may get traffic."""
-            return _respond(health.check(), all_parts=False)
+            return _respond(health.check())
 
     @blp.route("/health/live")
     class LiveView(MethodView):
@@ -57,9 +59,20 @@ _RESPONSES = {
 }
 
 
-def _respond(report: Any, *, all_parts: bool) -> Response:
+def _announced(maintenance: Maintenance) -> dict[str, Any] | None:
+    try:
+        found = maintenance.current()
+    except StoreError:  # which its part says
+        return None
+    if found is None:
+        return None
+    until = None if found.ends_at is None else int(found.ends_at.timestamp())
+    return {"reason": found.reason, "since": int(found.since.timestamp()), "until": until}
+
+
+def _respond(report: Report, **more: Any) -> Response:
     body: dict[str, Any] = {"status": report.status, "ready": report.ready}
-    if all_parts:
-        body |= {"version": __version__, "components": {part.name: part.as_dict() for part in report.parts}}
+    if more:
+        body |= more | {"components": {part.name: part.as_dict() for part in report.parts}}
     headers = {} if report.ready else {"Retry-After": "2"}
     return Response(orjson.dumps(body), 200 if report.ready else 503, headers=headers, content_type="application/json")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pouw.service.challenges import Challenges
+    from pouw.service.maintenance import Maintenance
     from pouw.service.submissions import Submissions
     from pouw.settings import Settings
     from pouw.web.intake import Intake
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
 def blueprint(
     challenges: Challenges,
     submissions: Submissions,
+    maintenance: Maintenance,
     signatures: Signatures,
     intake: Intake,
     settings: Settings,
     *,
     clock: Callable[[], float],
 ) -> Blueprint:
-    """Build the blueprint over the two services."""
+    """Build the blueprint over the two services, which rest during a maintenance."""
     blp = Blueprint("mining", __name__, description="Challenges out, receipts in.")
     query_schema = schemas.ChallengeQuerySchema(unknown=EXCLUDE)
 
@@ -54,6 +56,7 @@ def blueprint(
                 raise _bad_parameter(error) from None
             signer = signatures.signer()
             bound_did = None if signer is None else signer.did
+            maintenance.admit()
             token = challenges.issue(proof_types, wish["max_receipts"], wish["max_bytes"], bound_did)
             content_type = request.accept_mimetypes.best_match(CHALLENGE_ENCODERS, default=JSON)
             body = CHALLENGE_ENCODERS[content_type](token, int(clock()))
@@ -79,6 +82,8 @@ def blueprint(
         def post(self) -> Response:
             """Submit a batch of signed receipts."""
             with intake.body(tuple(DECODERS), settings.body_max_bytes) as (body, content_type), intake.slot():
+                # Not before the body was read: a client that is hung up on while it sends may not see the answer.
+                maintenance.admit()
                 with metrics.stage("decode"):
                     batch = load_batch(body, content_type, settings.batch_size_max)
                 answer = submissions.submit(batch, VERDICT_ENCODERS[content_type])

@@ -21,6 +21,7 @@ from pouw.errors import (
     DisputeError,
     EpochError,
     IdentityConflict,
+    InMaintenance,
     KeyMaterialError,
     NoSigningKey,
     QuotaExceeded,
@@ -98,6 +99,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(DisputeError, _dispute_error)
     app.register_error_handler(QuotaExceeded, _quota_exceeded)
     app.register_error_handler(AccessError, _access_error)
+    app.register_error_handler(InMaintenance, _in_maintenance)
     app.register_error_handler(NoSigningKey, _no_signing_key)
     app.register_error_handler(KeyMaterialError, _no_signing_key)
     app.register_error_handler(HTTPException, _http_exception)
@@ -161,6 +163,16 @@ def _epoch_error(error: EpochError) -> Response:
 
 def _access_error(error: AccessError) -> Response:
     return Problem(422, "bad-member", "This cannot be set.", str(error)).response()
+
+
+def _in_maintenance(error: InMaintenance) -> Response:
+    return Problem(
+        503,
+        "maintenance",
+        "The node is in maintenance.",
+        error.reason,
+        headers={"Retry-After": str(error.retry_after)},
+    ).response()
 
 
 def _no_signing_key(error: NoSigningKey | KeyMaterialError) -> Response:

@@ -286,12 +286,21 @@ class OverrideListSchema(Schema):
     items = fields.List(fields.Nested(OverrideSchema), required=True)
 
 
+class MaintenanceSchema(Schema):
+    """A maintenance that is in force; ``until`` where its end is known."""
+
+    reason = fields.String(required=True)
+    since = fields.Integer(required=True)
+    until = fields.Integer(required=True, allow_none=True)
+
+
 class HealthSchema(Schema):
     """The state of the node; ``components`` only where every part was asked for."""
 
     status = fields.String(required=True, validate=validate.OneOf(["ok", "degraded", "down"]))
     ready = fields.Boolean(required=True)
     version = fields.String()
+    maintenance = fields.Nested(MaintenanceSchema, allow_none=True)
     components = fields.Dict()
 
 

@@ -40,6 +40,7 @@ DESIGNED = {
     "dispute_entries",
     "epoch_tree",
     "job_state",
+    "maintenance",
     "network",
     "partition_start",
     "quota_overrides",
