@@ -30,6 +30,7 @@ class _Group(click.Group):
         "epoch": "pouw.cli.epoch",
         "audit": "pouw.cli.audit",
         "work": "pouw.cli.work",
+        "smoke": "pouw.cli.smoke",
         "verify-verdict": "pouw.cli.verdict",
         "identity": "pouw.cli.identity",
     }

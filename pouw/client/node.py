@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pouw.protocol.verdicts import Verdict
 
 _BASE_PATH = "/api/v1/pouw"
-_TIMEOUT = urllib3.Timeout(connect=10, read=60)
+_CONNECT_SECS = 10.0
+_READ_SECS = 60.0
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
 _OK = 200
 _PROBLEM = "urn:pouw:problem:"
@@ -60,7 +61,8 @@ class Nodes:
 
     A request is retried with exponential back-off and jitter from 1 to 60 seconds, or as long as the node's
     Retry-After says; after two failures in a row the next node is asked. ``node_ids`` pins the public keys whose
-    tokens and verdicts are taken; without it any key is taken that signed for itself.
+    tokens and verdicts are taken; without it any key is taken that signed for itself. ``timeout`` is how long a node
+    may be silent, in seconds.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Nodes:
         *,
         node_ids: frozenset[bytes] | None = None,
         patience: float = 300,
+        timeout: float = _READ_SECS,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -80,7 +83,9 @@ class Nodes:
         self._sleep = sleep
         self._clock = clock
         self._failures = 0
-        self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
+        self._http = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=min(_CONNECT_SECS, timeout), read=timeout), retries=False
+        )
 
     def challenge(
         self,
