@@ -81,6 +81,17 @@ def test_blocks_and_quotas_are_set_as_written(database_url: str) -> None:
     assert "198.51.100.0/24 1000 a minute until" in quotas
 
 
+def test_a_maintenance_is_begun_and_ended_as_written(database_url: str) -> None:
+    said = run(script("Maintenance"), POUW_DATABASE_URL=database_url)
+    assert said.count("a new disk for the database") == 2
+    assert said.endswith("The maintenance is over.\n")
+
+
+def test_a_node_is_tried_as_written(shared_node: Node) -> None:
+    metrics = f"http://127.0.0.1:{shared_node.metrics_port}/metrics"
+    assert run(script("Is the node well?"), NODE=shared_node.http.base, METRICS=metrics).count(" passed ") == 8
+
+
 @pytest.mark.debian
 @pytest.mark.parametrize("alert", ALERTS)
 def test_what_an_alert_says_to_look_at_can_be_looked_at(watched_by_hand: Node, alert: str) -> None:
