@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """The C side of a batch: scan the body, decode receipts to canonical bytes, verify signatures.
 
-The batch equation is in pouw/ed25519. libsodium is the one that PyNaCl carries; its functions are looked up when this module is imported. Each public
-function checks and copies pointers under the GIL; signatures are then verified in one loop without it.
+The batch equation is in pouw/ed25519. libsodium is the one that PyNaCl carries; its functions are looked up when this
+module is imported. Each public function checks and copies pointers under the GIL; signatures are then verified without it.
 """
 
 cimport cython

@@ -19,9 +19,8 @@ from tests.integration.test_attack_signatures import (
     L,
     P,
     Signer,
-    add,
     bad_keys,
-    base,
+    cofactored,
     details,
     did_key,
     hostile,
@@ -80,12 +79,6 @@ def test_every_bad_key_has_one_verdict_in_both_encodings(http: Http, client: Ide
     for label, by in bad_keys().items():
         several = [item(by, client, token, by.sign), item(by, client, token, lambda _message: bytes(64))]
         assert protobuf_details(http, by, several) == ["unknown_client"] * 2, label
-
-
-def cofactored(by: Signer, torsion: bytes, message: bytes) -> bytes:
-    """Return a signature that holds only where both sides are multiplied by eight."""
-    r = secrets.randbelow(L - 1) + 1
-    return by.sign(message, r=r, r_bytes=add(base(r), torsion))
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 100])

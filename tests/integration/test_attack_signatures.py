@@ -130,7 +130,8 @@ def _with_bit(by: Signer, bit: int, message: bytes) -> bytes:
     return signature[:32] + s.to_bytes(32, "little")
 
 
-def _mixed(by: Signer, torsion: bytes, message: bytes) -> bytes:
+def cofactored(by: Signer, torsion: bytes, message: bytes) -> bytes:
+    """Return a signature that holds only where both sides are multiplied by eight."""
     r = secrets.randbelow(L - 1) + 1
     return by.sign(message, r=r, r_bytes=add(base(r), torsion))
 
@@ -209,7 +210,8 @@ def test_unusual_but_valid_signatures_are_accepted(http: Http, client: Identity,
 def test_a_small_part_in_r_is_nothing_to_the_cofactor(http: Http, client: Identity, torsion: str) -> None:
     """The rule has the cofactor, so that one receipt alone and a hundred in one equation get the same answer."""
     by, token = signer(secrets.randbelow(L - 1) + 1), http.challenge()
-    mixed, wrong = partial(_mixed, by, TORSION[torsion]), partial(_mixed, signer(by.scalar + 1), TORSION[torsion])
+    mixed = partial(cofactored, by, TORSION[torsion])
+    wrong = partial(cofactored, signer(by.scalar + 1), TORSION[torsion])
     assert details(http, by, [item(by, client, token, mixed)]) == ["accepted"]
     assert details(http, by, [item(by, client, token, wrong)]) == ["invalid_signature"]
     forges = [mixed] * 40 + [wrong] + [by.sign] * 59

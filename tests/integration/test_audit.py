@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import secrets
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from nacl.signing import SigningKey
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
 
 from pouw.cli import main
 from pouw.errors import AuditError, EpochError
@@ -25,6 +28,7 @@ from pouw.service.epochs import Epochs
 from pouw.service.exports import export
 from pouw.settings import Settings
 from pouw.store.pool import open_pool
+from tests.integration.test_attack_signatures import TORSION, L, cofactored, details, item, signer
 from tests.support import API, Identity, Node, node_key
 
 if TYPE_CHECKING:
@@ -88,6 +92,26 @@ def test_a_stranger_finds_everything_right_without_a_database(file: Path) -> Non
     assert done.returncode == 0, done.stderr
     weight = 3 * 1 + 4 * 2 + 5 * 3
     assert f"15 receipts, 3 clients, {weight * 10**12} atoms allocated, 0 unallocated" in done.stdout
+
+
+def test_an_audit_judges_signatures_as_the_node_does(
+    start_node: StartNode, new_database: Callable[[], str], client: Identity, tmp_path: Path
+) -> None:
+    """What is credited because of the rule's cofactor, and by libsodium's would not be, passes the audit."""
+    own = start_node(new_database(), epoch_genesis=int(time.time()) - 5 * 3600, epoch_secs=7 * 3600)
+    by, token = signer(secrets.randbelow(L - 1) + 1), own.http.challenge()
+    items = [item(by, client, token, partial(cofactored, by, torsion)) for torsion in TORSION.values()]
+    assert details(own.http, by, items) == ["accepted"] * len(items)
+    opened = open_pool(own.environ["POUW_DATABASE_URL"], size=2, timeout=30)
+    assert epochs(opened).close(0)
+    file = tmp_path / "torsion.jsonl.xz"
+    assert export(opened, 0, file) == (len(items), 1)
+    opened.close()
+    own.stop()
+    assert audit(file).manifest.receipts == len(items)
+    for value in lines(file)[1 : 1 + len(items)]:
+        with pytest.raises(BadSignatureError):
+            VerifyKey(by.public).verify(bytes.fromhex(value["receipt"]), bytes.fromhex(value["signature"]))
 
 
 def test_one_changed_bit_anywhere_makes_it_fail(file: Path, tmp_path: Path) -> None:
