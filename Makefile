@@ -59,8 +59,8 @@ lock: $(DEV)
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --no-header --quiet --extra local -o requirements.lock pyproject.toml build.in
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --no-annotate --no-header --quiet --extra local --extra bench --extra dev -o requirements-dev.lock \
-	  pyproject.toml build.in
+	  --no-emit-find-links --no-annotate --no-header --quiet --extra local --extra bench --extra otel --extra dev \
+	  -o requirements-dev.lock pyproject.toml build.in
 
 clean:
 	rm -rf .venv build dist *.egg-info pouw/*.so pouw/_fastverify.c

@@ -13,7 +13,7 @@ from flask import Flask
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
-from pouw import __version__, logs
+from pouw import __version__, logs, tracing
 from pouw.service.access import Access
 from pouw.service.challenges import ChallengeLimits, Challenges
 from pouw.service.disputes import Disputes
@@ -60,10 +60,12 @@ class Parts:
     pool: Pool
     verifier: Verifier
     watch: Watch
+    end_traces: Callable[[], None]
 
     def close(self) -> None:
         """Close the pool and the threads."""
         self.watch.stop()
+        self.end_traces()
         self.pool.close()
         self.verifier.close()
 
@@ -142,9 +144,15 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         api.register_blueprint(blueprint, url_prefix=BASE_PATH)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"validatorUrl": None}))
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask says
-    app.extensions["pouw"] = Parts(pool, verifier, watch)
+    app.extensions["pouw"] = Parts(pool, verifier, watch, _open_traces(settings))
     watch.start()
     return app
+
+
+def _open_traces(settings: Settings) -> Callable[[], None]:
+    if not settings.otlp_url:
+        return lambda: None
+    return tracing.open_traces(settings.otlp_url, settings.trace_percent, __version__)
 
 
 def _certificate_expiry(settings: Settings) -> Callable[[], float] | None:

@@ -10,9 +10,14 @@ import sys
 import tempfile
 import time
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from pouw import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _REPEAT_SECS = 10.0
 
@@ -24,6 +29,10 @@ class EventLogger:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
+
+    def wants_info(self) -> bool:
+        """Whether events of this level are logged: for those whose fields cost something."""
+        return self._logger.isEnabledFor(logging.INFO)
 
     def info(self, event: str, **fields: Any) -> None:
         """Log what happened as it should."""
@@ -67,6 +76,36 @@ class Seldom:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
 
+class Often:
+    """Lets an event of this process be logged ``most`` times a second; what is left out is told to ``left_out``."""
+
+    def __init__(
+        self,
+        event: str,
+        most: int,
+        left_out: Callable[[str], None],
+        *,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._event = event
+        self._most = most
+        self._left_out = left_out
+        self._timer = timer
+        self._second = 0
+        self._logged = 0
+
+    def due(self) -> bool:
+        """Whether one more line may be logged in this second."""
+        second = int(self._timer())
+        if second != self._second:
+            self._second, self._logged = second, 0
+        self._logged += 1
+        if self._logged > self._most:
+            self._left_out(self._event)
+            return False
+        return True
+
+
 limiter_away_line = Seldom(60.0)
 """Made here, where the master imports it before it forks, so that all workers together log one line a minute."""
 
@@ -86,6 +125,9 @@ class _Formatter(logging.Formatter):
         }
         if request_id.get():
             line["request_id"] = request_id.get()
+        trace = tracing.current()
+        if trace is not None:
+            line |= {"trace_id": trace.trace_id, "span_id": trace.span_id}
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

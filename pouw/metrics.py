@@ -15,8 +15,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from prometheus_client.context_managers import Timer
-
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 """The methods that are labels; any other is ``other``."""
 
@@ -131,6 +129,7 @@ BUILD_INFO = Gauge(
     ["version", "python", "pynacl", "gunicorn", "psycopg"],
     multiprocess_mode="livemax",
 )
+LOG_LINES_LEFT_OUT = Counter("pouw_log_lines_left_out", "Lines of a frequent event that the log leaves out.", ["event"])
 
 # What all nodes of a database have in common. The background process finds it out; every worker reads it.
 DISPUTES_OPEN = Gauge("pouw_disputes_open", "Disputes that are not settled.", multiprocess_mode="livemostrecent")
@@ -181,11 +180,6 @@ BACKUP_FINISHED = Gauge(
 DB_SIZE = Gauge("pouw_db_size_bytes", "Size of the database.", multiprocess_mode="livemostrecent")
 
 
-def stage(name: str) -> Timer:
-    """Time one stage of a batch, as a context manager."""
-    return SUBMIT_STAGE.labels(name).time()
-
-
 def expect(labels: Mapping[str, str]) -> None:
     """Show what has not happened yet as 0, so that its first time is an increase. ``labels``: details and reasons."""
     for detail, reason in labels.items():
@@ -196,9 +190,15 @@ def expect(labels: Mapping[str, str]) -> None:
         (RATE_LIMIT_DENIALS, ("IP", "DID")),
         (OVERLOADS, ("memory", "submits")),
         (DB_ERRORS, ("unavailable", "refused")),
+        (LOG_LINES_LEFT_OUT, ("batch_settled", "request_refused")),
     ):
         for value in values:
             counter.labels(value)
+
+
+def left_out(event: str) -> None:
+    """Count a line that the log leaves out."""
+    LOG_LINES_LEFT_OUT.labels(event).inc()
 
 
 class JobMetrics:

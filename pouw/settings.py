@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import re
@@ -83,6 +84,8 @@ class Settings:
     challenge_retention_secs: int
     receipt_retention_days: int
     archive_dir: Path | None
+    otlp_url: str
+    trace_percent: int
     data_dir: Path | None
     worker_metrics_port: int
     db_pool_size: int
@@ -161,6 +164,8 @@ class Settings:
             "challenge_retention_secs": env.integer("POUW_CHALLENGE_RETENTION_SECS", 7 * 86_400, 3_600, 10**9),
             "receipt_retention_days": env.integer("POUW_RECEIPT_RETENTION_DAYS", 90, 1, 36_500),
             "archive_dir": Path(env.text("POUW_ARCHIVE_DIR", "")) if env.text("POUW_ARCHIVE_DIR", "") else None,
+            "otlp_url": env.parsed("POUW_OTLP_URL", _otlp_url, required=False) or "",
+            "trace_percent": env.integer("POUW_TRACE_PERCENT", 10, 0, 100),
             "data_dir": Path(env.text("POUW_DATA_DIR", "")) if env.text("POUW_DATA_DIR", "") else None,
             "worker_metrics_port": env.integer("POUW_WORKER_METRICS_PORT", WORKER_METRICS_PORT, 1, 65_535),
             "db_pool_size": env.integer("POUW_DB_POOL_SIZE", 8, 1, 1_000),
@@ -226,6 +231,19 @@ def _weights(text: str) -> tuple[int, ...]:
             raise ValueError(f"expected weights such as hash=1,merkle=2, got {part.strip()[:40]!r}")
         weights[PROOF_TYPE_NAMES[name]] = int(value)
     return tuple(weights.values())
+
+
+def _otlp_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected a collector such as http://127.0.0.1:4318/v1/traces")
+    try:
+        found = importlib.util.find_spec("opentelemetry.sdk")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise ValueError("it needs the extra: pip install 'pouw[otel]'")
+    return text
 
 
 def _token(text: str) -> Secret:

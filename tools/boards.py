@@ -157,6 +157,7 @@ ERRORS = Board(
         one("Refused for overload", "timeseries", "reqps", rate("pouw_overload_denials_total", "what"), "{{what}}"),
         one("Failed background jobs", "timeseries", "none",
             'sum by (name) (increase(pouw_job_runs_total{outcome="failed"}[1h])) or vector(0)', "{{name}}"),
+        one("Log lines left out", "timeseries", "rps", rate("pouw_log_lines_left_out_total", "event"), "{{event}}"),
     ),
 )  # fmt: skip
 

@@ -13,6 +13,21 @@ _SOURCE = {"type": "prometheus", "uid": "${source}"}
 _WIDTH = {"stat": 4, "timeseries": 12, "heatmap": 12, "bargauge": 12, "table": 12}
 _HEIGHT = {"stat": 4, "timeseries": 8, "heatmap": 9, "bargauge": 8, "table": 8}
 _COLUMNS = 24
+_CHOICES = [
+    {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
+    {
+        "name": "instance",
+        "label": "Node",
+        "type": "query",
+        "datasource": _SOURCE,
+        "query": 'label_values(pouw_ready{job="pouw"}, instance)',
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+    },
+]
 
 
 def render(board: Board) -> str:
@@ -37,23 +52,7 @@ def render(board: Board) -> str:
             for other in BOARDS
             if other != board
         ],
-        "templating": {
-            "list": [
-                {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
-                {
-                    "name": "instance",
-                    "label": "Node",
-                    "type": "query",
-                    "datasource": _SOURCE,
-                    "query": 'label_values(pouw_ready{job="pouw"}, instance)',
-                    "refresh": 2,
-                    "multi": True,
-                    "includeAll": True,
-                    "allValue": ".*",
-                    "current": {"text": "All", "value": "$__all"},
-                },
-            ]
-        },
+        "templating": {"list": _CHOICES},
         "panels": _panels(board),
     }
     return json.dumps(dashboard, indent=2) + "\n"

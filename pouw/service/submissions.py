@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from pouw import metrics
 from pouw.protocol.reasons import Detail
 from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
+from pouw.service import batch_log
 from pouw.service.checks import Context, first_failure, resolve_client
+from pouw.stages import stage
 from pouw.store.submissions import BatchKey, Claim, Outcome, Question, Used, nonce_digests
 
 if TYPE_CHECKING:
@@ -74,10 +76,11 @@ class Submissions:
         digests = _digests(batch)
         nonces = {batch.receipts[index].challenge_nonce for index in digests}
         question = Question(key, list(nonces), list(digests.values()))
-        with metrics.stage("look_up"):
+        with stage("look_up"):
             known = self._ledger.look_up(question)
         first = known.first_answer(key)
         if first is not None:
+            batch_log.note(batch, None)
             return Answer(first, replayed=True)
         metrics.BATCH_SIZE.observe(len(batch.receipts))
         metrics.RECEIPTS_RECEIVED.inc(len(batch.receipts))
@@ -86,7 +89,7 @@ class Submissions:
         for nonce in nonces & known.challenges.keys():
             metrics.CHALLENGE_AGE.observe(context.now - known.challenges[nonce].issued_at)
         failures = [first_failure(receipt, context) for receipt in batch.receipts]
-        with metrics.stage("verify"):
+        with stage("verify"):
             self._verify(batch.receipts, failures, client)
         claims = _claims(batch.receipts, failures, digests, known.challenges)
         # Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited
@@ -94,7 +97,7 @@ class Submissions:
         proven = len(spend(claims, known.taken, known.used, known.challenges)) < len(claims)
         if proven:
             self._spend_did_quota(batch.client_did)
-        return self._settle(question, batch.receipts, failures, claims, known, proven, render)
+        return self._settle(question, batch, failures, claims, known, proven, render)
 
     def _verify(self, receipts: list[SignedReceipt], failures: list[Detail | None], client: Client) -> None:
         """Mark the wrong signatures in ``failures`` among the receipts that passed every check so far."""
@@ -110,7 +113,7 @@ class Submissions:
     def _settle(
         self,
         question: Question,
-        receipts: list[SignedReceipt],
+        batch: Batch,
         failures: list[Detail | None],
         claims: dict[int, Claim],
         known: Known,
@@ -121,7 +124,7 @@ class Submissions:
 
         def decide(now_known: Known) -> Outcome:
             refused = spend(claims, now_known.taken, now_known.used, known.challenges)
-            rejected = _rejections(receipts, failures, refused)
+            rejected = _rejections(batch.receipts, failures, refused)
             credited = [claim for index, claim in claims.items() if index not in refused]
             verdict = Verdict(
                 batch_digest=question.key.digest,
@@ -132,8 +135,9 @@ class Submissions:
             )
             return Outcome(credited, rejected, render(verdict, signer.sign(signed_bytes(verdict))))
 
-        with metrics.stage("commit"):
+        with stage("commit"):
             answer, outcome = self._ledger.settle(question, known, proven=proven, decide=decide)
+        batch_log.note(batch, outcome)
         if outcome is None:
             return Answer(answer, replayed=True)
         metrics.RECEIPTS_ACCEPTED.inc(len(outcome.credited))

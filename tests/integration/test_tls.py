@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support import API, Node, free_port, node_key, wait_for
+from tests.support import API, Node, free_port, metric, node_key, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,6 +118,11 @@ def test_a_verifying_client_gets_tls_1_3_and_hsts(node: Node, files: Path) -> No
     assert headers["Strict-Transport-Security"] == "max-age=31536000"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-store"
+
+
+def test_the_metrics_say_when_the_certificate_ends(node: Node) -> None:
+    left = metric(node.metrics_port, "pouw_tls_certificate_expiry_timestamp_seconds") - time.time()
+    assert 29 * 86_400 < left <= 30 * 86_400
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_1", "-tls1"])

@@ -24,7 +24,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BUILD = [line for line in (ROOT / "build.in").read_text().splitlines() if not line.startswith("#")]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 RUN = [*PROJECT["project"]["dependencies"], *EXTRAS["local"], *BUILD]
-DECLARED = {"requirements.lock": RUN, "requirements-dev.lock": [*RUN, *EXTRAS["dev"], *EXTRAS["bench"]]}
+DECLARED = {
+    "requirements.lock": RUN,
+    "requirements-dev.lock": [*RUN, *EXTRAS["dev"], *EXTRAS["bench"], *EXTRAS["otel"]],
+}
 
 
 def entries(name: str) -> list[tuple[Requirement, list[str]]]:
