@@ -6,7 +6,6 @@ import base64
 import os
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ import psycopg
 
 from bench.load import OK
 from pouw.local import process
+from pouw.local.ports import free_port
 from pouw.local.servers import LocalServers
 from pouw.store import migrations
 
@@ -111,13 +111,6 @@ class Site:
         """End the server, if it is ours."""
         if self._child is not None:
             process.stop(self._child, signal.SIGTERM, _STOP_SECS)
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 import urllib3
 
 from pouw.local import process
-from tests.support import Http, free_port, wait_for
+from pouw.local.ports import free_port
+from tests.support import Http, wait_for
 from tools import rules
 
 if TYPE_CHECKING:

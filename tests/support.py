@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pouw.client.receipts import SignedReceipt, sign
 from pouw.client.signing import sign_request
 from pouw.local import process
+from pouw.local.ports import free_port
 from pouw.protocol.dids import did_from_key
 from pouw.protocol.tokens import decode_wire
 from pouw.protocol.types import Aux, ChallengeToken, ProofType, Receipt
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 API = "/api/v1/pouw"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return cast("int", probe.getsockname()[1])
 
 
 @dataclass

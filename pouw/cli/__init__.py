@@ -21,6 +21,7 @@ class _Group(click.Group):
         "block": "pouw.cli.block",
         "quota": "pouw.cli.quota",
         "maintenance": "pouw.cli.maintenance",
+        "nonces": "pouw.cli.nonces",
         "worker": "pouw.cli.worker",
         "backup": "pouw.cli.backup",
         "payout": "pouw.cli.payout",

@@ -23,8 +23,9 @@ from pouw.client.client import Client
 from pouw.client.node import Nodes
 from pouw.client.outbox import Outbox
 from pouw.errors import NodeError, NodeRefused, OutboxError
+from pouw.local.ports import free_port
 from pouw.protocol.types import ProofType
-from tests.support import Http, Identity, Node, free_port, wait_for
+from tests.support import Http, Identity, Node, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

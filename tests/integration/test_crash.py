@@ -18,8 +18,9 @@ import pytest
 import urllib3
 
 from pouw.local import process
+from pouw.local.ports import free_port
 from pouw.protocol.tokens import decode_wire
-from tests.support import API, Http, Identity, free_port, wait_for
+from tests.support import API, Http, Identity, wait_for
 
 if TYPE_CHECKING:
     import subprocess

@@ -20,7 +20,8 @@ import pytest
 
 from pouw import _fastverify
 from pouw.client.verdicts import verify_answer
-from tests.support import Identity, free_port, wait_for
+from pouw.local.ports import free_port
+from tests.support import Identity, wait_for
 
 if TYPE_CHECKING:
     from tests.conftest import StartNode

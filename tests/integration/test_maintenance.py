@@ -12,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from pouw.cli import main
+from pouw.local.ports import free_port
 from pouw.local.servers import LocalServers
 from pouw.store import migrations
-from tests.support import API, Identity, Node, Response, free_port, metric, node_key, paused, signed, wait_for
+from tests.support import API, Identity, Node, Response, metric, node_key, paused, signed, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

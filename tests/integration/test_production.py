@@ -8,7 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.support import API, Identity, free_port, node_key
+from pouw.local.ports import free_port
+from tests.support import API, Identity, node_key
 
 if TYPE_CHECKING:
     from tests.conftest import StartNode

@@ -16,8 +16,9 @@ import pytest
 
 from pouw.client.signing import sign_request
 from pouw.local import process
+from pouw.local.ports import free_port
 from tests.integration.test_tls import issue
-from tests.support import API, Identity, free_port, wait_for
+from tests.support import API, Identity, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

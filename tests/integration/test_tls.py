@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support import API, Node, free_port, metric, node_key, wait_for
+from pouw.local.ports import free_port
+from tests.support import API, Node, metric, node_key, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

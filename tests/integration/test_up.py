@@ -20,8 +20,9 @@ import redis
 from pouw.cli.serve import check_port
 from pouw.cli.up import port_for_worker
 from pouw.errors import LocalServerError
+from pouw.local.ports import free_port
 from pouw.settings import WORKER_METRICS_PORT
-from tests.support import API, Http, Identity, free_port, node_key, wait_for
+from tests.support import API, Http, Identity, node_key, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

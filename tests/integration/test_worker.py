@@ -15,12 +15,13 @@ import pytest
 
 from pouw import metrics
 from pouw.errors import StoreError
+from pouw.local.ports import free_port
 from pouw.local.servers import LocalServers
 from pouw.service import jobs as service
 from pouw.service.jobs import Job
 from pouw.store import anomalies, jobs, migrations
 from pouw.store.pool import open_pool
-from tests.support import API, Identity, free_port, node_key, wait_for
+from tests.support import API, Identity, node_key, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Files for operators, and the drills that try them."""

@@ -1,0 +1,30 @@
+"""Putting back the nonces of credited receipts, where their table lost rows and the receipts did not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pouw.store import audit_log
+from pouw.store.pool import session
+
+if TYPE_CHECKING:
+    from pouw.store.pool import Pool
+
+
+def rebuild(pool: Pool, actor: str, reason: str) -> int:
+    """Put back what is missing of the receipts whose challenges are kept; return how many nonces that were.
+
+    Nonces whose challenge is gone are not needed: nobody can use it any more.
+    """
+    with session(pool) as connection, connection.transaction():
+        rebuilt = connection.execute(
+            r"""
+            INSERT INTO nonces (nonce, expires_at)
+            SELECT sha256(convert_to(r.client_did, 'UTF8') || '\x00'::bytea || r.receipt_nonce) AS nonce, c.expires_at
+            FROM receipts AS r JOIN challenges AS c ON c.nonce = r.challenge_nonce
+            ORDER BY nonce
+            ON CONFLICT DO NOTHING
+            """
+        ).rowcount
+        audit_log.write(connection, actor, "nonces.rebuild", "nonces", {"reason": reason, "rebuilt": rebuilt})
+    return rebuilt
