@@ -6,7 +6,7 @@ SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx $(wildcard pouw/_fast/*.
 RUN := .venv/.run
 DEV := .venv/.dev
 
-.PHONY: run test lint bench fuzz differential mutants sanitize audit sbom fresh lock clean
+.PHONY: run test lint bench fuzz differential mutants sanitize drills audit sbom fresh lock clean
 
 run: $(RUN)
 	@exec .venv/bin/pouw up
@@ -49,6 +49,13 @@ audit: $(DEV)
 # A CycloneDX bill of materials of requirements.lock.
 sbom: $(DEV)
 	.venv/bin/python -m tools.supply sbom dist/pouw.cdx.json
+
+# What may happen to a node, done to a real one on this machine, with measured RTO and RPO: docs/FAILOVER_SCENARIOS.md.
+drills: $(DEV)
+	.venv/bin/python -m deploy.drills all $(ARGS)
+
+drill-%: $(DEV)
+	.venv/bin/python -m deploy.drills $* $(ARGS)
 
 # README's commands as a newcomer types them, from a fresh clone with an empty HOME; FULL=1 also runs the tests there.
 fresh:

@@ -58,4 +58,5 @@ def main(name: str, out: Path) -> None:
     sys.exit(failed)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -87,6 +87,14 @@ def test_a_maintenance_is_begun_and_ended_as_written(database_url: str) -> None:
     assert said.endswith("The maintenance is over.\n")
 
 
+def test_nonces_are_put_back_as_written(database_url: str) -> None:
+    assert "0 nonces were missing" in run(script("Nonces that were lost"), POUW_DATABASE_URL=database_url)
+
+
+def test_a_backup_is_noted_as_written(database_url: str) -> None:
+    run(script("Backups"), POUW_DATABASE_URL=database_url)
+
+
 def test_a_node_is_tried_as_written(shared_node: Node) -> None:
     metrics = f"http://127.0.0.1:{shared_node.metrics_port}/metrics"
     assert run(script("Is the node well?"), NODE=shared_node.http.base, METRICS=metrics).count(" passed ") == 8
