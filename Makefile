@@ -11,8 +11,9 @@ DEV := .venv/.dev
 run: $(RUN)
 	@exec .venv/bin/pouw up
 
+# All tests in as many processes as there are cores, each with servers of its own; with ARGS as pytest is told.
 test: $(DEV)
-	.venv/bin/python -m pytest $(if $(CI),,-m "not debian") $(ARGS)
+	.venv/bin/python -m pytest $(if $(CI),,-m "not debian") $(or $(ARGS),-n auto --dist loadfile)
 
 # Ruff's rules S are Bandit's, and each exception from them has its reason in place. Bandit itself reports the same
 # places again, and beside them each import of subprocess and the example of a token: it would add ignores only.

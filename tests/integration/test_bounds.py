@@ -204,10 +204,10 @@ def test_a_stopping_node_answers_what_is_in_flight_and_hangs_up_on_idle_connecti
 
 def test_control_characters_and_secrets_do_not_reach_the_log(node: Node, client: Identity) -> None:
     evil = "line\\u000a{\\u0022event\\u0022:\\u0022forged\\u0022}"
-    marker = secrets.token_hex(8)
+    marker, named = secrets.token_hex(8), secrets.token_hex(8)
     body = client.batch([]).replace(b'"receipts": []', f'"{marker}{evil}": 1, "receipts": [1]'.encode())
     node.http.submit(body)
-    node.http.submit(client.batch([{"receipt": {marker: evil}}], client_did=f"did:x:{marker}"))
+    node.http.submit(client.batch([{"receipt": {marker: evil}}], client_did=f"did:x:{named}"))
     node.http.request("GET", f"{API}/challenge?cap=%0aevent%0a{marker}", X_Request_Id="a\tb" * 4)
     node.http.request("GET", f"{API}/receipts/did:x:%0a%1b[31m{marker}")
     with connections(node, 1) as [raw]:
@@ -215,6 +215,7 @@ def test_control_characters_and_secrets_do_not_reach_the_log(node: Node, client:
         answer(raw)
     log = node.log.read_bytes()
     assert marker.encode() not in log, "bodies are not logged"
+    assert log.count(named.encode()) == log.count(f'did="did:x:{named}"'.encode()) == 1, "but whose batch it was"
     assert b"\x1b" not in log
     assert b"\x07" not in log
     assert node.environ["POUW_NODE_SECRET_KEY"].encode() not in log

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import json
 from typing import TYPE_CHECKING, Literal
 
 import gevent
@@ -13,7 +11,6 @@ from prometheus_client import REGISTRY
 
 from pouw import _fastverify
 from pouw.errors import EngineFault
-from pouw.protocol import ed25519
 from pouw.verify import Verifier, self_test
 from tests.support import Identity
 
@@ -113,7 +110,7 @@ def test_an_engine_is_not_asked_for_what_it_is_not_checked_on(
 ) -> None:
     """Without checks a wrong second engine does no harm; with them, about one batch in so many asks it."""
     signed, key = receipts
-    never, seldom = Verifier(1, "batch"), Verifier(1, "batch", check_one_in=10)
+    never, seldom = Verifier(1, "batch"), Verifier(1, "batch", check_one_in=50)
     monkeypatch.setattr(_fastverify, "verify", lying("libsodium"))
     before = differences()
     for _ in range(100):
@@ -121,7 +118,7 @@ def test_an_engine_is_not_asked_for_what_it_is_not_checked_on(
     assert differences() == before
     for _ in range(1000):
         seldom.verify(signed[1:2], key)
-    assert before + 40 < differences() < before + 200
+    assert before + 2 < differences() < before + 60
     never.close()
     seldom.close()
 
@@ -150,11 +147,3 @@ def test_the_self_test_sees_what_goes_wrong_in_an_equation_only(monkeypatch: pyt
         self_test()
     monkeypatch.undo()
     self_test()
-
-
-def test_the_plain_rule_agrees_with_the_vectors() -> None:
-    rule = json.loads(importlib.resources.files("pouw.protocol").joinpath("ed25519_rule.json").read_bytes())
-    for vector in rule["vectors"]:
-        message, signature, key = (bytes.fromhex(vector[name]) for name in ("message", "signature", "public_key"))
-        assert ed25519.is_valid(message, signature, key) == vector["valid"], vector["name"]
-    assert not ed25519.is_valid(b"", b"short", bytes(32))
