@@ -13,8 +13,9 @@ from flask import Flask
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
-from pouw import __version__, logs, tracing
+from pouw import __version__, exposition, logs, tracing
 from pouw.service.access import Access
+from pouw.service.board import Board
 from pouw.service.challenges import ChallengeLimits, Challenges
 from pouw.service.disputes import Disputes
 from pouw.service.epochs import Epochs
@@ -23,6 +24,7 @@ from pouw.service.history import History
 from pouw.service.identities import Identities
 from pouw.service.keyring import KeyRing, open_signers
 from pouw.service.maintenance import Maintenance
+from pouw.service.sessions import Sessions
 from pouw.service.stats import Stats
 from pouw.service.submissions import Submissions
 from pouw.service.watch import Watch, default_places
@@ -32,10 +34,11 @@ from pouw.store.pool import Pool, open_pool
 from pouw.tls import expiry
 from pouw.verify import Verifier
 from pouw.web import access as access_views
+from pouw.web import console as console_views
 from pouw.web import disputes as dispute_views
 from pouw.web import epochs as epoch_views
 from pouw.web import health as health_views
-from pouw.web import hooks, lookout, mining, node, problems, reading, registry
+from pouw.web import hooks, lookout, mining, node, pages, problems, reading, registry
 from pouw.web.intake import Intake
 from pouw.web.proxies import TrustedProxies
 from pouw.web.quotas import Quotas
@@ -108,7 +111,11 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     maintenance = Maintenance(pool, clock=clock)
     history = History(pool)
     identities = Identities(pool)
-    signatures = Signatures(identities, settings.operator_dids, settings.public_hosts, quotas.spend_did)
+    sessions = Sessions(pool, settings.operator_dids)
+    console = console_views.Console(sessions)
+    signatures = Signatures(
+        identities, settings.operator_dids, settings.public_hosts, quotas.spend_did, console.operator
+    )
     intake = Intake(
         memory=settings.body_memory_bytes, submits=settings.max_submits, timeout=settings.request_timeout_secs
     )
@@ -116,6 +123,9 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     watch = Watch(
         health, pool, epochs, default_places(settings.data_dir, settings.archive_dir), _certificate_expiry(settings)
     )
+
+    stats = Stats(pool, epochs, settings.epoch_terms.rules, clock=clock)
+    board = Board(pool, health, ring, stats, exposition.totals, quotas.refused_most, clock)
 
     app = Flask("pouw", static_folder=None)
     app.config.update(
@@ -135,13 +145,15 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         mining.blueprint(challenges, submissions, maintenance, signatures, intake, settings, clock=clock),
         reading.blueprint(history, signatures),
         registry.blueprint(identities, signatures, intake, settings),
-        epoch_views.blueprint(epochs, Stats(pool, epochs, settings.epoch_terms.rules, clock=clock)),
+        epoch_views.blueprint(epochs, stats),
         dispute_views.blueprint(Disputes(pool, budget=settings.reward_budget_atoms), signatures, intake),
         lookout.blueprint(history, signatures),
         access_views.blueprint(access, quotas, signatures, intake),
         node.blueprint(ring, settings),
+        console_views.blueprint(console, sessions, signatures, board.show),
     ):
         api.register_blueprint(blueprint, url_prefix=BASE_PATH)
+    app.register_blueprint(pages.blueprint(health, ring, settings))
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"validatorUrl": None}))
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask says
     app.extensions["pouw"] = Parts(pool, verifier, watch, _open_traces(settings))

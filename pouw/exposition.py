@@ -46,6 +46,13 @@ class NodeCollector(Collector):
                 yield family
 
 
+def totals() -> Iterator[tuple[str, dict[str, str], float]]:
+    """Yield every series of a node: its name, its labels and its value over all workers."""
+    for family in NodeCollector().collect():
+        for sample in family.samples:
+            yield sample.name, sample.labels, sample.value
+
+
 def node_registry() -> CollectorRegistry:
     """Return a registry that shows all workers of a node."""
     registry = CollectorRegistry()

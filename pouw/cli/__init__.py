@@ -24,6 +24,7 @@ class _Group(click.Group):
         "nonces": "pouw.cli.nonces",
         "worker": "pouw.cli.worker",
         "backup": "pouw.cli.backup",
+        "console": "pouw.cli.console",
         "payout": "pouw.cli.payout",
         "dispute": "pouw.cli.dispute",
         "rejection": "pouw.cli.rejection",

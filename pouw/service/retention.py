@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pouw.errors import EpochError
 from pouw.logs import log
+from pouw.service import sessions
 from pouw.service.audit import audit
 from pouw.service.exports import export
 from pouw.store import retention as store
@@ -42,6 +43,7 @@ def purge(pool: Pool, periods: Periods, rest: Callable[[], None]) -> int:
         "challenges": periods.challenge_secs,
         "nonces": store.NONCE_GRACE_SECS,
         "request_nonces": 0,
+        "console_sessions": sessions.MOST_SECS,
         "batches": periods.receipt_days * _SECS_OF_DAY,
     }
     dropped = 0

@@ -128,6 +128,20 @@ def rejections(
     )  # fmt: skip
 
 
+def refused_most(pool: Pool) -> list[Row]:
+    """Return the DIDs with the most of the newest 5,000 rejections: ``did``, ``rejected``, ``proven`` of them."""
+    return _page(
+        pool,
+        """
+        SELECT client_did AS did, count(*) AS rejected, count(*) FILTER (WHERE proven) AS proven
+        FROM (SELECT client_did, proven FROM rejections WHERE submitted_at > now() - interval '1 day'
+              ORDER BY id DESC LIMIT 5000) AS newest
+        GROUP BY client_did ORDER BY rejected DESC, did LIMIT 10
+        """,
+        (),
+    )
+
+
 def anomalies(
     pool: Pool, before: int, limit: int, *, did: str | None = None, epoch: int | None = None, kind: str | None = None
 ) -> list[Row]:

@@ -38,6 +38,9 @@ _STEPS: dict[str, LiteralString] = {
             SELECT digest FROM request_nonces WHERE expires_at < now() - make_interval(secs => %s)
             ORDER BY expires_at LIMIT 5000 FOR UPDATE SKIP LOCKED)
         """,
+    "console_sessions": """
+        DELETE FROM console_sessions WHERE began_at < now() - make_interval(secs => %s)
+        """,
     "batches": """
         DELETE FROM batches WHERE id IN (
             SELECT id FROM (SELECT id, submitted_at FROM batches ORDER BY id LIMIT 1000) first

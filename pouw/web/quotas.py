@@ -98,6 +98,20 @@ class Quotas:
         """Whether the quotas are this worker's own at the moment."""
         return self._away
 
+    def refused_most(self) -> list[dict[str, str | int]]:
+        """Return whom quotas refused most in this hour on all nodes: scope, name, times. Empty without Redis."""
+        if self._away:
+            return []
+        try:
+            seconds, _micros = self._redis.time()
+            name = f"pouw:refused:{seconds // 3600}"
+            found = cast("list[tuple[bytes, float]]", self._redis.zrevrange(name, 0, 9, withscores=True))
+        except redis.RedisError as error:
+            self._note_absence(error)
+            return []
+        refused = [(key.decode().removeprefix(f"{_PREFIX}:").partition(":"), int(times)) for key, times in found]
+        return [{"scope": scope, "name": name, "times": times} for (scope, _, name), times in refused]
+
     def _spend(self, scope: str, key: str, limit: int) -> None:
         allowed, window = self._spend_shared(scope, key, limit) or self._spend_here(scope, key, limit)
         standing_now = standing(scope, limit, window)

@@ -96,16 +96,20 @@ class Signatures:
         operators: frozenset[str],
         public_hosts: frozenset[str],
         spend_did_quota: Callable[[str], None],
+        console: Callable[[], str | None],
     ) -> None:
+        """``console`` returns the operator who makes the present request in the console."""
         self._identities = identities
+        self._console = console
         self._operators = operators
         self._public_hosts = public_hosts
         self._spend_did_quota = spend_did_quota
 
     def signer(self, body: bytes = b"", offered: tuple[str, bytes] | None = None) -> Signer | None:
-        """Return who signed the request, or None where nobody did; raise a 401 for a signature that does not hold."""
+        """Return who signed the request, or makes it in the console, or None; raise a 401 for a bad signature."""
         if "Signature-Input" not in request.headers and "Signature" not in request.headers:
-            return None
+            operator = self._console()
+            return None if operator is None else Signer(operator, operator=True)
         message = _Message()
         if self._public_hosts and message.host not in self._public_hosts:
             raise _unauthorised("The request was signed for a host that is not this node's.")

@@ -41,6 +41,7 @@ DESIGNED = {
     "epoch_tree",
     "job_state",
     "maintenance",
+    "console_sessions",
     "network",
     "partition_start",
     "quota_overrides",
