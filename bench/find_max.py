@@ -8,6 +8,7 @@ import click
 
 from bench import measure
 from bench.measure import Load
+from pouw.preflight.baselines import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ _NEAR = 0.03
 def holds(run: dict[str, Any]) -> bool:
     """Whether a run kept its rate: no error, no fault of the audit, P99 below the bound."""
     audited = run["audit"] is None or run["audit"]["ok"]
-    return audited and measure.errors(run) == 0 and run["latency_ms"]["p99"] < P99_MS
+    return audited and errors(run) == 0 and run["latency_ms"]["p99"] < P99_MS
 
 
 def find_max(

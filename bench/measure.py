@@ -13,6 +13,7 @@ import click
 from bench import audit, latency
 from bench.corpus import CHALLENGE, sign
 from bench.load import OK, Generator
+from pouw.preflight.baselines import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,11 +126,6 @@ def open_loop(site: Site, clients: Sequence[Client], mix: Mix, load: Load) -> di
 def failed(runs: Sequence[dict[str, Any]]) -> bool:
     """Whether the audit of any run found a fault."""
     return any(run.get("audit") and not run["audit"]["ok"] for run in runs)
-
-
-def errors(run: dict[str, Any]) -> int:
-    """Return how many requests of a run were not answered with 200."""
-    return sum(count for status, count in run["statuses"].items() if int(status) != OK)
 
 
 def _mix(mix: Mix) -> dict[str, Any]:

@@ -14,12 +14,14 @@ import click
 import psutil
 import psycopg
 
+from pouw.errors import PreflightError
+from pouw.preflight import baselines
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bench.site import Site
 
-FORMAT = 1
 ROOT = Path(__file__).parent.parent
 _PACKAGES = (
     "pouw", "flask", "gevent", "gunicorn", "psycopg", "pynacl", "orjson", "marshmallow", "flask-limiter", "limits",
@@ -38,7 +40,7 @@ def write(out: Path, name: str, options: Mapping[str, Any], content: Mapping[str
     """Write a result file named after the measurement and the moment; return its path."""
     now = dt.datetime.now(dt.UTC)
     result = {
-        "format": FORMAT,
+        "format": baselines.FORMAT,
         "name": name,
         "written_at": now.isoformat(timespec="seconds"),
         "options": dict(options),
@@ -56,14 +58,10 @@ def write(out: Path, name: str, options: Mapping[str, Any], content: Mapping[str
 
 def read(paths: Iterable[Path]) -> list[dict[str, Any]]:
     """Read result files, and those in folders, oldest first."""
-    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    results = []
-    for file in files:
-        result = json.loads(file.read_text())
-        if not isinstance(result, dict) or result.get("format") != FORMAT:
-            raise click.UsageError(f"{file} is not a result file of this bench.")
-        results.append(result | {"file": str(file)})
-    return sorted(results, key=lambda result: str(result["written_at"]))
+    try:
+        return baselines.read(paths)
+    except PreflightError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def machine() -> dict[str, Any]:

@@ -29,6 +29,7 @@
      ├── AuditError             an export is not what its manifest says
      ├── PayoutError            a payout cannot be moved as asked
      ├── MigrationError         the schema could not be moved
+     ├── PreflightError         a line of the checklist cannot be looked at
      ├── LocalServerError       an embedded server or a port is not to be had
      ├── OutboxError            the client's side: an outbox is in use, or another DID's
      └── NodeError              the client's side: no node answered as the protocol says
@@ -165,6 +166,10 @@ class PayoutError(PouwError):
 
 class MigrationError(PouwError):
     """The schema could not be moved."""
+
+
+class PreflightError(PouwError):
+    """A line of the checklist cannot be looked at, and why."""
 
 
 class LocalServerError(PouwError):

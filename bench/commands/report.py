@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench import measure, plots, results
+from bench import plots, results
 from bench.options import OUT
-from bench.targets import BASELINES, GOALS
+from bench.targets import GOALS
+from pouw.preflight.baselines import BASELINES, errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.targets import Goal
+    from pouw.preflight.baselines import Goal
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em; color: #222 }
@@ -98,7 +99,7 @@ def _runs(runs: Iterable[dict[str, Any]]) -> str:
     for run in runs:
         times, audit = run["latency_ms"], run["audit"]
         amounts = [run.get("receipts_per_sec"), run["requests_per_sec"], times.get("p50"), times.get("p99")]
-        amounts += [times.get("max"), measure.errors(run), run.get("cpu_us_per_receipt")]
+        amounts += [times.get("max"), errors(run), run.get("cpu_us_per_receipt")]
         generator = f"{run['generator']['cpu_share']:.0%} of a core"
         warned = "; ".join(run["generator"]["warnings"])
         verdict = "" if audit is None else "agrees" if audit["ok"] else "; ".join(audit["faults"])

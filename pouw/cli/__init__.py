@@ -33,6 +33,7 @@ class _Group(click.Group):
         "audit": "pouw.cli.audit",
         "work": "pouw.cli.work",
         "smoke": "pouw.cli.smoke",
+        "preflight": "pouw.cli.preflight",
         "verify-verdict": "pouw.cli.verdict",
         "identity": "pouw.cli.identity",
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pouw.store.figures import Board
     from pouw.store.pool import Pool
 
-JOB, CHALLENGES, PROMISES, BACKUP = "figures", "challenges", "promises", "backup"
+JOB, CHALLENGES, PROMISES, BACKUP, RESTORE = "figures", "challenges", "promises", "backup", "restore"
 _UNPAID = ("pending", "processing", "failed")
 _CLOSED = ("computed", "allocated", "unallocated", "compensated", "paid")
 _STEP_SECS = 60
@@ -52,7 +52,12 @@ def count_challenges(pool: Pool) -> int:
 
 def note_backup(pool: Pool, actor: str, reason: str) -> None:
     """Write down that a backup succeeded just now."""
-    store.note_backup(pool, BACKUP, actor, reason)
+    store.note_by_hand(pool, BACKUP, "backup.note", actor, reason)
+
+
+def note_restore(pool: Pool, actor: str, reason: str) -> None:
+    """Write down that a backup was restored somewhere just now, and was whole."""
+    store.note_by_hand(pool, RESTORE, "backup.restored", actor, reason)
 
 
 def show(board: Board, calendar: Calendar) -> None:

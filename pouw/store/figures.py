@@ -92,8 +92,8 @@ def first_challenge_end(pool: Pool) -> int:
     return int(row[0])
 
 
-def note_backup(pool: Pool, job: str, actor: str, reason: str) -> None:
-    """Write down that a backup succeeded, and who says so."""
+def note_by_hand(pool: Pool, job: str, action: str, actor: str, reason: str) -> None:
+    """Write down that something that no job does succeeded just now, and who says so."""
     with session(pool) as connection, connection.transaction():
         connection.execute(
             """
@@ -102,4 +102,4 @@ def note_backup(pool: Pool, job: str, actor: str, reason: str) -> None:
             """,
             (job,),
         )
-        audit_log.write(connection, actor, "backup.note", job, {"reason": reason})
+        audit_log.write(connection, actor, action, job, {"reason": reason})

@@ -51,7 +51,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_extension_its_types_and_the_migrations(built: Path) -> None:
     names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     assert any(name.startswith("pouw/_fastverify.") and name.endswith(".so") for name in names)
-    assert {"pouw/_fastverify.pyi", "pouw/py.typed", "pouw/serving.py"} <= set(names)
+    assert {"pouw/_fastverify.pyi", "pouw/py.typed", "pouw/serving.py", "pouw/preflight/schema.json"} <= set(names)
     migrations = {path.name for path in (ROOT / "migrations").glob("*.sql")}
     assert {
         Path(name).name for name in names if name.startswith("pouw/migrations/") and name.endswith(".sql")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pouw.keys import append_new
-from tests.support import API, Identity, metric, wait_for
+from tests.support import API, Identity, free_port, metric, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,6 +98,14 @@ def test_a_backup_is_noted_as_written(database_url: str) -> None:
 def test_a_node_is_tried_as_written(shared_node: Node) -> None:
     metrics = f"http://127.0.0.1:{shared_node.metrics_port}/metrics"
     assert run(script("Is the node well?"), NODE=shared_node.http.base, METRICS=metrics).count(" passed ") == 8
+
+
+def test_the_checklist_is_walked_as_written(shared_node: Node, tmp_path: Path) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    program = script("Before the public comes").replace("var/bench", str(tmp_path)).replace("/etc/pouw", str(tmp_path))
+    said = run(f"{program.rstrip()} || test $? = 1", **shared_node.environ, NODE=shared_node.http.base, PROMETHEUS=nowhere,
+               ALERTMANAGER=nowhere)  # fmt: skip
+    assert re.search(r"^  passed +Batches are taken, once each: batch passed", said, re.MULTILINE)
 
 
 @pytest.mark.debian

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pouw.local.servers import LocalServers
 
 
-def issue(directory: Path, serial: int) -> None:
-    """Write a certificate for 127.0.0.1 and its key, each as a renewal does it: beside its place and moved there."""
+def issue(directory: Path, serial: int, days: float = 30) -> None:
+    """Write a certificate for 127.0.0.1 and its key, as a renewal does: each beside its place and moved there."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
@@ -41,7 +41,7 @@ def issue(directory: Path, serial: int) -> None:
         .public_key(key.public_key())
         .serial_number(serial)
         .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=30))
+        .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )

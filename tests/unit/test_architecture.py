@@ -74,7 +74,10 @@ ALLOWED = {
         "tracing",
     },
     "serving": {"settings", "app", "exposition", "logs", "tls", "worker"},
+    "preflight": {"errors", "settings", "store"},
     "cli": {
+        "preflight",
+        "production",
         "exposition",
         "logs",
         "metrics",

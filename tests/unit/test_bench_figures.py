@@ -15,7 +15,8 @@ from bench.commands.workers import recommend, table
 from bench.find_max import _narrow, holds
 from bench.growth import growth
 from bench.load import Answer
-from bench.targets import BASELINES, GOALS
+from bench.targets import GOALS
+from pouw.preflight.baselines import BASELINES
 
 
 def answers(count: int = 1000) -> list[Answer]:
