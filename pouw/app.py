@@ -28,6 +28,7 @@ from pouw.service.sessions import Sessions
 from pouw.service.stats import Stats
 from pouw.service.submissions import Submissions
 from pouw.service.watch import Watch, default_places
+from pouw.stopping import STOPPING
 from pouw.store.challenges import Register
 from pouw.store.ledger import Ledger
 from pouw.store.pool import Pool, open_pool
@@ -119,7 +120,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     intake = Intake(
         memory=settings.body_memory_bytes, submits=settings.max_submits, timeout=settings.request_timeout_secs
     )
-    health = Health(pool, ring.current, _redis_ping(settings), timer=time.monotonic)
+    health = Health(pool, ring.current, _redis_ping(settings), timer=time.monotonic, stopping=STOPPING.begun)
     watch = Watch(
         health, pool, epochs, default_places(settings.data_dir, settings.archive_dir), _certificate_expiry(settings)
     )

@@ -10,6 +10,7 @@ import gc
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,12 @@ import gevent
 
 from pouw import logs
 from pouw.settings import Settings
+from pouw.stopping import STOPPING
 from pouw.worker import BOARD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
 _READ_BYTES = 262_144  # Gunicorn's own 8 KiB make a batch of 100 receipts eight reads
@@ -36,7 +40,7 @@ http_parser = "python"  # gunicorn_h1c, taken where it is installed, lets bare L
 worker_connections = _settings.worker_connections
 backlog = 2_048
 keepalive = 10  # also how long a client may take for its headers
-graceful_timeout = _settings.graceful_timeout_secs
+graceful_timeout = _settings.drain_secs + _settings.graceful_timeout_secs
 timeout = 60  # a heartbeat of the worker, not of a request
 forwarder_headers = ""  # no header of a peer's may change the path
 forwarded_allow_ips = ""  # pouw.web.proxies decides whom to believe
@@ -49,6 +53,8 @@ limit_request_field_size = 8_190
 control_socket_disable = True  # it lives in $HOME, where a second node would take it over
 loglevel = _settings.log_level
 proc_name = "pouw"
+
+STOPPING.drain_secs = _settings.drain_secs
 
 # Set before a worker imports prometheus_client, which decides at import whether it shares its values.
 _own_metrics_dir = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
@@ -90,8 +96,9 @@ def on_starting(_server: Any) -> None:
         file.unlink()
 
 
-def when_ready(_server: Any) -> None:
-    """Serve the metrics of all workers from the master."""
+def when_ready(server: Any) -> None:
+    """Serve the metrics of all workers from the master, and let it say when the node stops."""
+    server.stop = partial(_stop, server, server.stop)
     from pouw import exposition  # noqa: PLC0415 - imports prometheus_client: after the directory is set
 
     exposition.serve(
@@ -99,8 +106,20 @@ def when_ready(_server: Any) -> None:
     )
 
 
+def _stop(server: Any, stop: Callable[[bool], None], graceful: bool = True) -> None:
+    """Stop as Gunicorn does; readiness falls before, unless a successor serves the same port already."""
+    if graceful and server.reexec_pid == 0:
+        STOPPING.begin()
+    stop(graceful)
+
+
 def pre_request(_worker: Any, request: Any) -> None:
-    """Read bodies in large pieces; let the application, which is given the body only, end the connection with it."""
+    """Read bodies in large pieces; let the application, which is given the body only, end the connection with it.
+
+    A node that stops closes each connection after the answer, so that its clients go elsewhere.
+    """
+    if STOPPING.begun():
+        request.force_close()
     request.unreader.mxchunk = _READ_BYTES
     request.body.close_connection = request.force_close
 

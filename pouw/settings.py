@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 _KEEPALIVE_ROOM_SECS = 30
+_DRAIN_SECS = 5  # two failed health checks of deploy/haproxy, and as long again
 WORKER_METRICS_PORT = 9_091
 DEFAULT_BUDGET_ATOMS = 2_100_000 * 10**18
 MOST_BUDGET_ATOMS = 10**38
@@ -68,6 +69,7 @@ class Settings:
     registration: Literal["closed", "open"]
     operator_dids: frozenset[str]
     request_timeout_secs: int
+    drain_secs: int
     body_max_bytes: int
     body_memory_bytes: int
     max_submits: int
@@ -117,6 +119,7 @@ class Settings:
         """Read the settings; raise :class:`SettingsError` with every mistake at once."""
         env = Reader(os.environ if environ is None else environ)
         batch_size_max = env.integer("POUW_BATCH_SIZE_MAX", 100, 1, 10_000)
+        production = env.text("POUW_ENV", "").lower() == "production"
         built = _keys(env) | {
             "database_url": env.parsed("POUW_DATABASE_URL", _database_url),
             "redis_url": env.parsed("POUW_REDIS_URL", _redis_url, required=False),
@@ -147,6 +150,7 @@ class Settings:
             "registration": env.choice("POUW_REGISTRATION", "closed", ("closed", "open")),
             "operator_dids": env.parsed("POUW_OPERATOR_DIDS", _dids, required=False) or frozenset(),
             "request_timeout_secs": env.integer("POUW_REQUEST_TIMEOUT_SECS", 30, 1, 3_600),
+            "drain_secs": env.integer("POUW_DRAIN_SECS", _DRAIN_SECS if production else 0, 0, 600),
             # The longest legal receipt has some 33,000 characters of JSON, every one of them escaped.
             "body_max_bytes": env.integer("POUW_BODY_MAX_BYTES", 65_536 + 40_960 * (batch_size_max or 0), 1_024, 2**31),
             "body_memory_bytes": env.integer("POUW_BODY_MEMORY_BYTES", 2**26, 2**20, 2**40),

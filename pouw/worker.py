@@ -16,6 +16,7 @@ from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
 from pouw.balance import Board, Server, Share
+from pouw.stopping import STOPPING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
         super().__init__(*arguments, **options)
         self._waiting: set[Any] = set()
         self._share = Share(BOARD, self.age)
+        self._told = False
 
     def server_class(
         self, listener: Any, *, application: Any, spawn: Any, log: Any, handler_class: Any, environ: Any, **tls: Any
@@ -92,6 +94,16 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
             self._waiting.discard(greenlet)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
+        """Leave; where the whole node stops only after a while, in which it says that it is not ready.
+
+        A second signal changes nothing: a service manager may send one to every process beside the master's.
+        """
+        if self._told:
+            return
+        self._told = True
+        gevent.spawn_later(STOPPING.drain_secs if STOPPING.begun() else 0, self._leave, sig, frame)
+
+    def _leave(self, sig: int, frame: Any) -> None:
         """Take no new connections, finish what is in flight, and close connections without a request."""
         super().handle_exit(sig, frame)
         self._share.leave()

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pouw.cli.preflight import deployment_of
 from pouw.keys import append_new
+from pouw.local.ports import free_port
 from pouw.preflight.checklist import SECTIONS
 from pouw.preflight.deployment import Given
 from pouw.preflight.walk import walk
 from tests.integration.test_tls import TlsNode, issue
-from tests.support import Identity, free_port
+from tests.support import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,8 @@ from pouw.settings import Settings
 def command() -> None:
     """Serve with Gunicorn on the settings in the environment; run `pouw migrate up` before."""
     settings = Settings.from_env()
-    check_port("POUW_PORT", settings.host, settings.port)
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):  # a service manager listens already, and hands it over
+        check_port("POUW_PORT", settings.host, settings.port)
     check_port("POUW_METRICS_PORT", settings.metrics_host, settings.metrics_port)
     os.execv(sys.executable, gunicorn_command())  # noqa: S606 - this process becomes Gunicorn's master
 

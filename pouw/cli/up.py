@@ -132,7 +132,8 @@ def _run(servers: LocalServers, directory: Path, environ: dict[str, str]) -> Non
             worker.revive()
     finally:
         process.stop(worker.process, signal.SIGTERM, _STOP_ROOM_SECS)
-        process.stop(node.process, signal.SIGTERM, settings.graceful_timeout_secs + _STOP_ROOM_SECS)
+        most = settings.drain_secs + settings.graceful_timeout_secs + _STOP_ROOM_SECS
+        process.stop(node.process, signal.SIGTERM, most)
 
 
 class _Kept:

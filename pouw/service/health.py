@@ -65,7 +65,9 @@ class Health:
         ping_redis: Callable[[], None] | None,
         *,
         timer: Callable[[], float],
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._stopping = stopping
         self._pool = pool
         self._check_keys = check_keys
         self._ping_redis = ping_redis
@@ -86,6 +88,8 @@ class Health:
         parts = [self._ask("database", lambda: ping(self._pool, _TIMEOUT_SECS), vital=True)]
         if parts[0].fault is None:  # their states are in the database
             parts.append(self._ask("keys", self._check_keys, vital=True))
+        if self._stopping():
+            parts.append(Part("node", "It stops: send its requests elsewhere", 0.0, vital=True))
         if self._ping_redis is not None:
             parts.append(self._ask("redis", self._ping_redis, vital=False))
         return Report(tuple(parts))

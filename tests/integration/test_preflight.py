@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from pouw import __version__
 from pouw.cli import main
+from pouw.local.ports import free_port
 from pouw.preflight import hardware, monitoring
 from pouw.preflight.baselines import FORMAT
 from pouw.preflight.lines import Outcome, Section
@@ -25,7 +26,7 @@ from pouw.preflight.walk import walk
 from tests.alerting import listens
 from tests.integration.test_tls import TlsNode, issue
 from tests.preflights import ITEMS, TOKEN, given, look, start, tls_server
-from tests.support import free_port, node_key
+from tests.support import node_key
 from tools.schema import FILE, describe
 
 if TYPE_CHECKING:

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import http.client
-import os
 import secrets
-import signal
 import ssl
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pouw.client.signing import sign_request
-from pouw.local import process
-from pouw.local.ports import free_port
-from tests.integration.test_tls import issue
-from tests.support import API, Identity, wait_for
+from tests.proxying import haproxy
+from tests.support import API, Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.conftest import StartNode
 
-ROOT = Path(__file__).parents[2]
 LIMIT = 30
 
 pytestmark = pytest.mark.debian
@@ -36,35 +30,12 @@ def proxy(
     start_node: StartNode, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[int]:
     """HAProxy before two nodes on one database; the port that it listens on."""
-    subprocess.run([ROOT / "tools" / "debian.sh", "haproxy"], check=True, timeout=300)
     url = new_database()
     nodes = [start_node(url, rate_limit_ip=LIMIT, trusted_proxies="127.0.0.1", workers=1) for _ in range(2)]
-    folder = tmp_path_factory.mktemp("proxy")
-    issue(folder, 7)
-    (folder / "both.pem").write_bytes((folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
-    port = free_port()
-    environ = {
-        "PATH": os.environ["PATH"],
-        "POUW_PROXY_BIND": f"127.0.0.2:{port}",
-        "POUW_PROXY_CERT": str(folder / "both.pem"),
-        "POUW_NODE_1": f"127.0.0.1:{nodes[0].port}",
-        "POUW_NODE_2": f"127.0.0.1:{nodes[1].port}",
-    }
-    config = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
-    subprocess.run(["/usr/sbin/haproxy", "-c", "-f", config], env=environ, check=True, capture_output=True)
-    running = process.start(["/usr/sbin/haproxy", "-db", "-f", config], env=environ, log=folder / "log")
-    wait_for(lambda: answers(port))
-    yield port
-    process.stop(running, signal.SIGTERM, 10)
+    with haproxy(tmp_path_factory.mktemp("proxy"), nodes) as port:
+        yield port
     for node in nodes:
         node.stop()
-
-
-def answers(port: int) -> bool:
-    try:
-        return get(port, "/health/ready")[0] == 200
-    except OSError:
-        return False
 
 
 def get(port: int, path: str, source: str = "127.0.0.1", **headers: str) -> tuple[int, http.client.HTTPMessage]:

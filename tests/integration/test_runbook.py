@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pouw.keys import append_new
-from tests.support import API, Identity, free_port, metric, wait_for
+from pouw.local.ports import free_port
+from tests.support import API, Identity, metric, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,8 +104,8 @@ def test_a_node_is_tried_as_written(shared_node: Node) -> None:
 def test_the_checklist_is_walked_as_written(shared_node: Node, tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     program = script("Before the public comes").replace("var/bench", str(tmp_path)).replace("/etc/pouw", str(tmp_path))
-    said = run(f"{program.rstrip()} || test $? = 1", **shared_node.environ, NODE=shared_node.http.base, PROMETHEUS=nowhere,
-               ALERTMANAGER=nowhere)  # fmt: skip
+    urls = {"NODE": shared_node.http.base, "PROMETHEUS": nowhere, "ALERTMANAGER": nowhere}
+    said = run(f"{program.rstrip()} || test $? = 1", **shared_node.environ, **urls)
     assert re.search(r"^  passed +Batches are taken, once each: batch passed", said, re.MULTILINE)
 
 

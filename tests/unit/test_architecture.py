@@ -72,8 +72,10 @@ ALLOWED = {
         "errors",
         "tls",
         "tracing",
+        "stopping",
     },
-    "serving": {"settings", "app", "exposition", "logs", "tls", "worker"},
+    "stopping": set(),
+    "serving": {"settings", "app", "exposition", "logs", "stopping", "tls", "worker"},
     "preflight": {"errors", "settings", "store"},
     "cli": {
         "preflight",
@@ -92,7 +94,7 @@ ALLOWED = {
         "client",
         "protocol",
     },
-    "worker": {"balance"},
+    "worker": {"balance", "stopping"},
     "__main__": {"cli"},
 }
 FLASK_ROOMS = {"web", "app", "serving"}
