@@ -15,7 +15,7 @@ from flask_smorest import Blueprint
 from pouw.service.sessions import MOST_SECS, same
 from pouw.web import console_schemas as schemas
 from pouw.web.describe import answers, problems
-from pouw.web.problems import Problem
+from pouw.web.signatures import unauthorised
 from pouw.web.wire import as_json
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def blueprint(
         def post(self) -> Response:
             """Sign in: a request that an operator signed (operators)."""
             if "Signature-Input" not in request.headers:  # or a session would make the next one, without end
-                raise Problem(401, "not-signed-in", "Nobody is signed in.", "Open a link that `pouw console` makes.")
+                raise unauthorised("A session is begun by a signed request: open a link that `pouw console` makes.")
             signer = signatures.require_operator()
             response = Response(status=204)
             response.set_cookie(

@@ -112,7 +112,7 @@ class Signatures:
             return None if operator is None else Signer(operator, operator=True)
         message = _Message()
         if self._public_hosts and message.host not in self._public_hosts:
-            raise _unauthorised("The request was signed for a host that is not this node's.")
+            raise unauthorised("The request was signed for a host that is not this node's.")
         keys = _Keys(self._identities, offered)
         verifier = Verifier(signature_algorithm=algorithms.ED25519, key_resolver=keys)
         try:
@@ -126,16 +126,16 @@ class Signatures:
         except (InvalidSignature, ValueError) as error:
             if isinstance(error.__cause__, StoreError):
                 raise error.__cause__ from None  # the key could not be looked up: nobody's fault
-            raise _unauthorised(f"The request's signature does not hold: {_plain(error)}.") from None
+            raise unauthorised(f"The request's signature does not hold: {_plain(error)}.") from None
         covered = set(result.covered_components)
         if not any(target <= covered for target in _TARGETS):
-            raise _unauthorised("The signature does not cover the target: add @target-uri.")
+            raise unauthorised("The signature does not cover the target: add @target-uri.")
         nonce = result.nonce or ""
         if not _NONCE.match(nonce):
-            raise _unauthorised("The signature needs a nonce of 16 to 64 printable characters.")
+            raise unauthorised("The signature needs a nonce of 16 to 64 printable characters.")
         did = str(result.parameters["keyid"])
         if not self._identities.claim_request(did, nonce, MAX_AGE_SECS + 2 * _SKEW_SECS):
-            raise _unauthorised("A request with this nonce was made before: sign each request anew.")
+            raise unauthorised("A request with this nonce was made before: sign each request anew.")
         if not keys.took_offer:
             self._spend_did_quota(did)
         # A key that is only offered proves nothing about an operator.
@@ -175,11 +175,12 @@ class Signatures:
     def _require_any(self, body: bytes, offered: tuple[str, bytes] | None = None) -> Signer:
         signer = self.signer(body, offered)
         if signer is None:
-            raise _unauthorised("Sign the request with the key of your DID (RFC 9421).")
+            raise unauthorised("Sign the request with the key of your DID (RFC 9421).")
         return signer
 
 
-def _unauthorised(detail: str) -> Problem:
+def unauthorised(detail: str) -> Problem:
+    """Return the answer to a request that nobody signed as it should be."""
     return Problem(401, "signature-required", "A signed request is needed.", detail, headers=_HOW)
 
 
