@@ -117,6 +117,7 @@ class Site:
 def servers(settings: Mapping[str, str] | None = None) -> Iterator[LocalServers]:
     """Run an embedded PostgreSQL (fsync and synchronous_commit on) and a Valkey in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="pouw-bench-") as folder:
+        Path(folder).chmod(0o711)  # or root's servers would live, and leave their data, somewhere else
         wanted = POSTGRES | dict(settings or {})
         with LocalServers(Path(folder) / "servers", postgres_settings=wanted) as running:
             yield running
