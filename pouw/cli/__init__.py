@@ -17,6 +17,7 @@ class _Group(click.Group):
         "up": "pouw.cli.up",
         "serve": "pouw.cli.serve",
         "migrate": "pouw.cli.migrate",
+        "rollback": "pouw.cli.rollback",
         "key": "pouw.cli.key",
         "block": "pouw.cli.block",
         "quota": "pouw.cli.quota",

@@ -195,7 +195,7 @@ SECTIONS = (
     )),
     Section("Rollback", (
         Item("rollback.version", "Previous version is at hand", "git tag", "Keep its package or image."),
-        Item("rollback.documented", "Way back is known to those on call", "less docs/deploy.md",
+        Item("rollback.documented", "Way back is known to those on call", "pouw rollback",
              "Read docs/deploy.md, Going back."),
         Item("rollback.tested", "Way back was tried in staging", "less docs/deploy.md",
              "Do it in staging, under load."),

@@ -10,6 +10,7 @@ import redis
 
 from pouw.preflight.lines import Finding, failed, human, judge, passed
 from pouw.store import figures, inspection
+from pouw.store import migrations as known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,11 +53,7 @@ def cache(deployment: Deployment) -> Finding:
 
 def migrations(deployment: Deployment) -> Finding:
     """Compare what was applied with what this package brings along."""
-    brought = {
-        path.name.split("_", 1)[0]: path.name
-        for path in importlib.resources.files("pouw.migrations").iterdir()
-        if path.name.endswith(".sql")
-    }
+    brought = known.brought()
     applied = inspection.applied(deployment.database)
     missing = [brought[version] for version in sorted(brought.keys() - applied)]
     unknown = sorted(applied - brought.keys())

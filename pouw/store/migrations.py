@@ -21,8 +21,22 @@ _CONNECT_SECS = 5
 _MIGRATE_SECS = 3_600
 
 
-def run(url: str, command: Command) -> str:
+def brought() -> dict[str, str]:
+    """Return the file name of each migration that this package brings along by its version, the oldest first."""
+    names = (path.name for path in importlib.resources.files("pouw.migrations").iterdir())
+    return {name.split("_", 1)[0]: name for name in sorted(names) if name.endswith(".sql")}
+
+
+def undo(url: str, count: int) -> None:
+    """Undo the newest migrations, one after the other; raises as :func:`run` does."""
+    for _ in range(count):
+        run(url, "down")
+
+
+def run(url: str, command: Command, *, files: Path | None = None) -> str:
     """Apply what is missing (``up``), undo the newest (``down``) or list both (``status``); return the report.
+
+    ``files`` is a folder of migrations other than this package's.
 
     Raises :class:`StoreUnavailable` where the database cannot be reached and :class:`MigrationError` where a
     statement fails; each file is one transaction, so a failed one leaves nothing.
@@ -37,7 +51,7 @@ def run(url: str, command: Command) -> str:
                 "--env-file=/dev/null",
                 "--no-dump-schema",
                 "--migration-lock",
-                f"--migrations-dir={directory}",
+                f"--migrations-dir={files or directory}",
                 _DBMATE[command],
             ],
             env={"PATH": os.environ.get("PATH", ""), "DATABASE_URL": _dbmate_url(url)},
