@@ -11,9 +11,13 @@ DEV := .venv/.dev
 run: $(RUN)
 	@exec .venv/bin/pouw up
 
+SHALLOW := $(filter true,$(shell git -c safe.directory='*' rev-parse --is-shallow-repository 2>/dev/null))
+CHOSEN := $(if $(CI),,not debian)$(if $(SHALLOW),$(if $(CI),, and )not history)
+
 # All tests in as many processes as there are cores, each with servers of its own; with ARGS as pytest is told.
 test: $(DEV)
-	.venv/bin/python -m pytest $(if $(CI),,-m "not debian") $(or $(ARGS),-n auto --dist loadfile)
+	@$(if $(SHALLOW),echo "This clone is shallow: the tests that need the history are left out.")
+	.venv/bin/python -m pytest $(if $(CHOSEN),-m "$(CHOSEN)") $(or $(ARGS),-n auto --dist loadfile)
 
 # Ruff's rules S are Bandit's, and each exception from them has its reason in place. Bandit itself reports the same
 # places again, and beside them each import of subprocess and the example of a token: it would add ignores only.

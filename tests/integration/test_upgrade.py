@@ -93,6 +93,7 @@ def both(
     new.stop()
 
 
+@pytest.mark.history
 def test_the_previous_version_works_with_the_new_schema_and_beside_the_new_version(
     both: tuple[str, Node, Node], client: Identity
 ) -> None:
@@ -109,6 +110,7 @@ def test_the_previous_version_works_with_the_new_schema_and_beside_the_new_versi
         assert (again.body, again.headers["Idempotent-Replayed"]) == (answer.body, "true")
 
 
+@pytest.mark.history
 def test_the_way_back_and_forth_again_under_load_fails_no_request(both: tuple[str, Node, Node]) -> None:
     """The new version leaves, the newest migration is undone under the old one's load and applied again."""
     url, old, new = both
