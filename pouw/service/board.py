@@ -46,6 +46,7 @@ _SHOWN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    at: float
     board: store.Board
     refused: list[dict[str, Any]]
     series: list[dict[str, Any]]
@@ -73,7 +74,7 @@ class Board:
             for name, labels, value in self.totals()
             if name in _SHOWN or (name == _BUCKETS and labels.get("route") in _ROUTES)
         ]
-        return _Found(store.board(self.pool), reads.refused_most(self.pool), series)
+        return _Found(self.clock(), store.board(self.pool), reads.refused_most(self.pool), series)
 
     def show(self) -> dict[str, Any]:
         """Return the board; raise :class:`pouw.errors.StoreError` where nothing was ever read of it."""
@@ -83,7 +84,7 @@ class Board:
         figures = notes.get("figures", {})
         jobs = {name: at for name, at in found.board.finished.items() if name != "backup"}
         return {
-            "at": self.clock(),
+            "at": found.at,
             "node": {"version": __version__, "last_closed": found.board.last_closed},
             "health": {
                 "status": report.status,

@@ -6,12 +6,15 @@ import { Look, quantile, rate } from "./figures.js";
 import { API, ago, byId, element, explain, fill, moment } from "./page.js";
 
 const EVERY_MS = 4000;
+const LISTS_EVERY = 4; // looks: each request counts on the quota of the operator's address
 const OVER_LOOKS = 8;
 const SUBMIT = `${API}/submit`;
 
 let session = null;
 let charts = null;
 let looks = [];
+let ticks = 0;
+let looking = false;
 
 const tell = (text) => (byId("told").textContent = text);
 
@@ -19,7 +22,7 @@ async function call(method, path, body) {
   const headers = { "X-Pouw-Console": session.token };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(API + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-  if (answer.status === 401) leave("Your session is over.");
+  if (answer.status === 401 && session) leave("Your session is over.");
   if (!answer.ok) throw new Error(await explain(answer));
   return answer.status === 204 ? null : answer.json();
 }
@@ -35,7 +38,8 @@ function leave(text) {
 
 // The link holds the headers of one request that an operator signed; they are in its fragment, which is sent to nobody.
 async function signIn() {
-  const link = location.hash.slice(1);
+  const fragment = location.hash.slice(1);
+  const link = byId(fragment) ? "" : fragment; // a place in the page, which the link to the content leads to, is no link of ours
   if (link) history.replaceState(null, "", location.pathname);
   if (link) {
     let headers;
@@ -59,24 +63,43 @@ async function signIn() {
   await look();
 }
 
-async function look() {
+async function showLists() {
+  const state = byId("state").value;
+  const [blocks, waiting] = await Promise.all([call("GET", "/blocks"), call("GET", `/disputes?limit=50${state ? `&state=${state}` : ""}`)]);
+  showBlocks(blocks.items);
+  disputes.list(waiting.items);
+}
+
+async function look(lists = true) {
   if (!session || document.hidden) return;
   try {
-    const state = byId("state").value;
-    const [board, blocks, waiting] = await Promise.all([
-      call("GET", "/console/board"), call("GET", "/blocks"), call("GET", `/disputes?limit=50${state ? `&state=${state}` : ""}`),
-    ]);
+    const [board] = await Promise.all([call("GET", "/console/board"), lists ? showLists() : null]);
+    if (!session) return; // signed out meanwhile
     show(board);
-    showBlocks(blocks.items);
-    disputes.list(waiting.items);
     tell("");
   } catch (error) {
     if (session) tell(`Not up to date: ${error.message}`);
   }
 }
 
+async function tick() {
+  if (looking) return; // a node that is slow is not asked twice at a time
+  looking = true;
+  ticks += 1;
+  await look(ticks % LISTS_EVERY === 0);
+  looking = false;
+}
+
 function show(board) {
   const now = new Look(board);
+  if (!looks.length || now.at > looks.at(-1).at) showRates(now, board); // what the node still had in memory is no news
+  byId("status").textContent = board.health.status;
+  byId("status").className = `state ${board.health.status}`;
+  alarm(board);
+  showTables(board, now);
+}
+
+function showRates(now, board) {
   const then = looks[0] ?? now;
   const last = looks.at(-1) ?? now;
   looks = [...looks, now].slice(-OVER_LOOKS);
@@ -92,13 +115,9 @@ function show(board) {
     denials: (60 * rate(then, now, "pouw_rate_limit_denials_total")).toFixed(0),
     inflight: now.sum("pouw_inflight"),
     waiting: board.disputes.open ?? "–",
-    status: board.health.status,
   };
   for (const [id, value] of Object.entries(text)) byId(id).textContent = value;
-  byId("status").className = `state ${board.health.status}`;
   if (looks.length > 1) charts.add(board.at, { accepted, rejected, p50, p99 });
-  alarm(board);
-  showTables(board, now);
 }
 
 function alarm(board) {
@@ -172,8 +191,10 @@ byId("leave").addEventListener("click", async () => {
     if (session) tell(error.message);
   }
 });
-byId("state").addEventListener("change", look);
-document.addEventListener("visibilitychange", look);
-addEventListener("hashchange", signIn);
-setInterval(look, EVERY_MS);
-signIn().catch((error) => leave(`The node does not answer: ${error.message}`));
+const enter = () => signIn().catch((error) => leave(`The node does not answer: ${error.message}`));
+
+byId("state").addEventListener("change", () => look());
+document.addEventListener("visibilitychange", () => look());
+addEventListener("hashchange", enter);
+setInterval(tick, EVERY_MS);
+enter();
