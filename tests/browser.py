@@ -70,6 +70,14 @@ class Browser:
                     found.add(url.netloc)
         return found
 
+    @contextmanager
+    def without(self, url: str) -> Iterator[None]:
+        """Let requests of this address fail."""
+        self._tell("Network.enable", {})
+        self._tell("Network.setBlockedURLs", {"urls": [url]})
+        yield
+        self._tell("Network.setBlockedURLs", {"urls": []})
+
     def _tell(self, command: str, parameters: dict[str, Any]) -> Any:
         return self.driver.execute_cdp_cmd(command, parameters)
 

@@ -152,6 +152,21 @@ def test_the_console_shows_everything(console: Browser, claimant: Identity, node
     looks_right(console, "console")
 
 
+def test_only_the_dispute_that_is_seen_is_decided(console: Browser, node: Node) -> None:
+    """Another one was open before, and this one cannot be read: there is nothing to decide."""
+    first, second = console.driver.find_elements(By.CSS_SELECTOR, "#disputes button")
+    first.click()
+    console.wait(lambda: console.text("#d-history").count("UTC") == 2)
+    assert console.driver.find_element(By.ID, "d-form").is_displayed()
+    console.driver.find_element(By.ID, "d-close").click()
+    number = second.text.split()[1]
+    with console.without(f"{node.http.base}{API}/disputes/{number}"):
+        second.click()
+        console.wait(lambda: console.text("#d-told"))
+        assert console.text("#d-title") == f"Dispute {number}"
+        assert not console.driver.find_element(By.ID, "d-form").is_displayed()
+
+
 def test_a_dispute_is_opened_and_decided_by_keyboard_alone(console: Browser, node: Node, claimant: Identity) -> None:
     def press(*keys: str) -> None:
         for key in keys:
@@ -197,6 +212,16 @@ def test_a_dispute_is_opened_and_decided_by_keyboard_alone(console: Browser, nod
     assert not console.run("return document.getElementById('dispute').open")
     [refused] = console.complaints()
     assert "422" in refused
+
+
+def test_the_link_to_the_content_does_not_sign_out(console: Browser) -> None:
+    console.run("document.querySelector('.skip').focus()")
+    console.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    console.wait(lambda: console.driver.current_url.endswith("#main"))
+    console.run("window.looked = new Promise((done) => setTimeout(done, 1000))")
+    console.driver.execute_async_script("window.looked.then(arguments[0])")
+    assert console.text("#told") == ""
+    assert not console.run("return document.getElementById('board').hidden")
 
 
 def test_a_network_is_blocked_and_let_in_again(console: Browser, node: Node) -> None:

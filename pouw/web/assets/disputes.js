@@ -17,6 +17,7 @@ export class Disputes {
   constructor(call, changed) {
     this.call = call;
     this.changed = changed;
+    this.wanted = null; // what the dialog is about; its answers may come late, or never
     this.open = null;
     this.shown = "";
     byId("d-close").addEventListener("click", () => byId("dispute").close());
@@ -39,6 +40,9 @@ export class Disputes {
   }
 
   async show(id) {
+    this.wanted = id;
+    this.open = null; // nothing can be decided before it is seen
+    byId("d-form").hidden = true;
     byId("d-told").textContent = "";
     byId("d-title").textContent = `Dispute ${id}`;
     for (const part of ["d-facts", "d-receipt", "d-entries", "d-history"]) byId(part).replaceChildren();
@@ -47,12 +51,17 @@ export class Disputes {
     try {
       await this.load(id);
     } catch (error) {
-      byId("d-told").textContent = error.message;
+      this.tell(id, error.message);
     }
+  }
+
+  tell(id, text) {
+    if (this.wanted === id) byId("d-told").textContent = text;
   }
 
   async load(id) {
     const one = await this.call("GET", `/disputes/${id}`);
+    if (this.wanted !== id) return;
     this.open = one;
     describe(byId("d-facts"), {
       State: words(one.state), By: one.client_did, About: `${one.subject} ${one.subject_id}`,
@@ -63,8 +72,10 @@ export class Disputes {
     byId("d-state").replaceChildren(...WAYS[one.state].map((state) => element("option", words(state), { value: state })));
     byId("d-form").hidden = !WAYS[one.state].length;
     const did = encodeURIComponent(one.client_did);
-    describe(byId("d-receipt"), await this.receipt(one, did));
+    const receipt = await this.receipt(one, did);
     const history = await this.call("GET", `/clients/${did}/history?limit=10`);
+    if (this.wanted !== id) return;
+    describe(byId("d-receipt"), receipt);
     fill(byId("d-history"), ["When", "Accepted", "Rejected", "Why"], history.items.map((batch) =>
       [moment(batch.submitted_at), batch.accepted, batch.rejected, [...new Set(batch.rejections.map((each) => each.detail))].join(", ")]), "None.");
   }
@@ -83,15 +94,16 @@ export class Disputes {
   }
 
   async decide() {
+    const { id } = this.open;
     const [state, why, atoms] = [byId("d-state").value, byId("d-why").value.trim(), byId("d-atoms").value.trim()];
     try {
-      await this.call("POST", `/disputes/${this.open.id}/resolve`, { state, explanation: why || null, compensation_atoms: atoms || null });
-      await this.load(this.open.id);
-      byId("d-form").reset();
-      byId("d-told").textContent = `It is ${words(state)} now.`;
+      await this.call("POST", `/disputes/${id}/resolve`, { state, explanation: why || null, compensation_atoms: atoms || null });
+      if (this.wanted === id) byId("d-form").reset();
+      await this.load(id);
+      this.tell(id, `It is ${words(state)} now.`);
       this.changed();
     } catch (error) {
-      byId("d-told").textContent = error.message;
+      this.tell(id, error.message);
     }
   }
 }
