@@ -214,6 +214,17 @@ def test_without_a_database_the_page_stays_and_says_so(start_node: StartNode, ne
     own.stop()
 
 
+def test_without_redis_the_console_goes_on(start_node: StartNode, new_database: Callable[[], str]) -> None:
+    own = start_node(
+        new_database(), workers=1, operator_dids=OPERATOR.did, redis_url="redis://127.0.0.1:1", redis_timeout_ms=100
+    )
+    board = Window(own).act("GET", BOARD).json
+    assert board["health"]["status"] == "degraded"
+    assert board["health"]["components"]["redis"]["status"] == "down"
+    assert board["over_quota"] == []
+    own.stop()
+
+
 def test_pages_bring_their_own_scripts_only(node: Node) -> None:
     for path in ("/", "/console", "/receipts"):
         answer = node.http.get(path)
