@@ -111,7 +111,7 @@ class Generator:
         cpu = time.thread_time()
         self._start = time.perf_counter()
         try:
-            while self._more() or self._waiting or len(self._idle) < self._connections:
+            while self._more(self._now()) or self._waiting or len(self._idle) < self._connections:
                 self._feed()
                 events = self._selector.select(self._pause())
                 for key, mask in events:
@@ -139,18 +139,18 @@ class Generator:
     def _now(self) -> float:
         return time.perf_counter() - self._start
 
-    def _more(self) -> bool:
-        return self._following < len(self._requests) and self._now() < self._until
+    def _more(self, now: float) -> bool:
+        return self._following < len(self._requests) and now < self._until
 
     def _feed(self) -> None:
         """Send what is due on the connections that are free."""
         if self._rate is None:
-            while self._idle and self._more():
-                self._send(self._following, self._now())
+            while self._idle and self._more(now := self._now()):
+                self._send(self._following, now)
                 self._following += 1
             return
         now = self._now()
-        while self._more() and self._following / self._rate <= now:
+        while self._more(now) and self._following / self._rate <= now:
             if len(self._idle) > len(self._waiting):
                 self._late.append(now - self._following / self._rate)
             self._waiting.append(self._following)
@@ -160,9 +160,10 @@ class Generator:
             self._send(index, index / self._rate)
 
     def _pause(self) -> float:
-        if self._rate is None or not self._more():
+        now = self._now()
+        if self._rate is None or not self._more(now):
             return 1.0
-        return min(1.0, max(0.0, self._following / self._rate - self._now()))
+        return min(1.0, max(0.0, self._following / self._rate - now))
 
     def _watch(self, heard: bool, progress: bool) -> None:
         now = self._now()

@@ -55,6 +55,9 @@ class Report:
         return "degraded" if any(part.fault for part in self.parts) else "ok"
 
 
+_STOPS = Part("node", "It stops: send its requests elsewhere", 0.0, vital=True)
+
+
 class Health:
     """Asks PostgreSQL, the key ring and Redis how they are."""
 
@@ -77,19 +80,21 @@ class Health:
         self._asked_at = 0.0
 
     def check(self) -> Report:
-        """Return the state of every part, asked for within the last quarter of a second: a crowd asks only once."""
+        """Return the state of every part, asked for within the last quarter of a second: a crowd asks only once.
+
+        That the node stops is seen at once.
+        """
         with self._lock:
             if self._report is None or self._timer() - self._asked_at > _FRESH_SECS:
                 self._report = self._ask_all()
                 self._asked_at = self._timer()
-            return self._report
+            report = self._report
+        return Report((*report.parts, _STOPS)) if self._stopping() else report
 
     def _ask_all(self) -> Report:
         parts = [self._ask("database", lambda: ping(self._pool, _TIMEOUT_SECS), vital=True)]
         if parts[0].fault is None:  # their states are in the database
             parts.append(self._ask("keys", self._check_keys, vital=True))
-        if self._stopping():
-            parts.append(Part("node", "It stops: send its requests elsewhere", 0.0, vital=True))
         if self._ping_redis is not None:
             parts.append(self._ask("redis", self._ping_redis, vital=False))
         return Report(tuple(parts))

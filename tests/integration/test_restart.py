@@ -123,7 +123,8 @@ def test_readiness_falls_first_and_connections_are_still_taken(start_node: Start
     wait_for(lambda: node.http.get("/health/ready").status == 503, timeout=2)
     for worker in workers:
         worker.send_signal(signal.SIGTERM)  # as a service manager that means every process
-    wait_for(lambda: "node" in node.http.get("/health").json["components"], timeout=2)
+    document = node.http.get("/health").json
+    assert document["components"]["node"]["status"] == "down"
     assert node.http.get(f"{API}/challenge").status == 200
     assert b"\r\nConnection: close\r\n" in exchange(kept, b"/health/live")
     assert kept.recv(1) == b""
