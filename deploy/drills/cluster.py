@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import psycopg
 
+from deploy.drills.power import cut
 from pouw.local import process
 from pouw.local.place import Account
 from pouw.local.ports import free_port
@@ -118,10 +118,7 @@ class Cluster:
     def kill(self) -> None:
         """End all of its processes at once."""
         if self._process is not None and self._process.poll() is None:
-            family = [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]
-            for each in family:
-                each.kill()
-            psutil.wait_procs(family, timeout=10)
+            cut(self._process.pid)
             self._process.wait()
 
     def stop(self) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Self
 
-import psutil
-
 from deploy.drills.cluster import BIN, own_folder, postgres_account
+from deploy.drills.power import cut
 from pouw.local import process
 from pouw.local.ports import free_port
 
@@ -41,11 +40,11 @@ class _Program:
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self._env},
         )
 
-    def family(self) -> list[psutil.Process]:
-        """Return it and all that it started."""
-        if self._process is None or self._process.poll() is not None:
-            return []
-        return [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None, "not started"
+        return self._process.pid
 
     def stop(self) -> None:
         if self._process is not None:
@@ -75,11 +74,8 @@ class Member:
 
     def kill(self) -> None:
         """End Patroni and PostgreSQL, which is nobody's child, at once, as a power cut does."""
-        postmaster = psutil.Process(int(self._pid_file.read_text().split()[0]))
-        family = [*self.program.family(), postmaster, *postmaster.children(recursive=True)]
-        for each in family:
-            each.kill()
-        psutil.wait_procs(family, timeout=10)
+        postmaster = int(self._pid_file.read_text().split()[0])
+        cut(self.program.pid, postmaster)
 
     def role(self) -> str:
         """Return what Patroni says that it is: ``master``, ``replica`` or nothing; Debian's calls a primary master."""

@@ -23,8 +23,8 @@ def restore() -> Outcome:
         repository = own_folder(site.folder / "repository")
         backups = _PgBackRest(site.folder, repository)
         cluster = Cluster(
-            site.folder, wal_level="replica", archive_mode="on", archive_command=backups.archive_command(),
-            max_wal_senders="4",
+            site.folder, wal_level="replica", archive_mode="on", archive_timeout="60", max_wal_senders="4",
+            archive_command=backups.archive_command(),
         )  # fmt: skip
         backups.serve(cluster)
         try:

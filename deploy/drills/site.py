@@ -17,8 +17,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.drills.power import cut
 from pouw.local import process
 from pouw.local.ports import free_port
 from pouw.local.servers import LocalServers
@@ -47,10 +48,8 @@ def new_key() -> str:
 def metric(port: int, name: str) -> float:
     """Return a metric without labels from a listener of loopback; 0 where it is not there."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith(f"{name} "):
-                return float(line.split()[1])
-    return 0.0
+        families = text_string_to_metric_families(answer.read().decode())
+    return sum(sample.value for family in families for sample in family.samples if sample.name == name)
 
 
 class Node:
@@ -102,11 +101,7 @@ class Node:
     def kill(self) -> None:
         """End the master and all workers at once, as a power cut does."""
         if self._process is not None and self._process.poll() is None:
-            master = psutil.Process(self._process.pid)
-            family = [master, *master.children(recursive=True)]
-            for each in family:
-                each.kill()
-            psutil.wait_procs(family, timeout=10)
+            cut(self._process.pid)
             self._process.wait()
 
     def stop(self) -> None:
@@ -167,10 +162,7 @@ class Site:
         """End the embedded servers at once, as a power cut does."""
         for wanted, server in ((postgres, self.servers.postgres), (valkey, self.servers.valkey)):
             if wanted and server is not None:
-                family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-                for each in family:
-                    each.kill()
-                psutil.wait_procs(family, timeout=10)
+                cut(server.pid)
                 while server.running():
                     time.sleep(0.01)
 

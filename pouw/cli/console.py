@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from pouw.cli.urls import http_url
 from pouw.client.keys import load
 from pouw.client.signing import sign_request
 from pouw.protocol.dids import did_from_key
@@ -19,7 +20,7 @@ _SESSION = "/api/v1/pouw/console/session"
 
 
 @click.command("console")
-@click.option("--url", required=True, help="The node, as the browser reaches it.")
+@click.option("--url", required=True, callback=http_url, help="The node, as the browser reaches it.")
 @click.option(
     "--key", "file", required=True, type=click.Path(path_type=Path, dir_okay=False),
     help="The key file of an operator: a DID of the node's POUW_OPERATOR_DIDS.",
@@ -34,8 +35,8 @@ def command(url: str, file: Path, did: str | None, passphrase_file: Path | None)
     The link holds one signed request in its fragment, which browsers send to nobody; the page makes that request.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
-        raise click.BadParameter("expected the node's address, such as https://pouw.example", param_hint="--url")
+    if parts.path.strip("/") or parts.query:
+        raise click.BadParameter("Write the node's address alone, such as https://node.example.", param_hint="--url")
     passphrase = None if passphrase_file is None else passphrase_file.read_text().rstrip("\n")
     key = load(file, passphrase)
     base = f"{parts.scheme}://{parts.netloc}"

@@ -6,10 +6,10 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
+from pouw.cli.urls import http_url
 from pouw.environment import Reader
 from pouw.errors import SettingsError
 from pouw.preflight import report
@@ -26,20 +26,11 @@ _SECRETS = (
 _THERE = click.Path(path_type=Path, exists=True)
 
 
-def _url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    try:
-        if value is None or (urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname):
-            return value
-    except ValueError:
-        pass
-    raise click.BadParameter("Write it as https://node.example or http://127.0.0.1:9090.")
-
-
 @click.command("preflight")
-@click.option("--url", callback=_url, help="The node as clients reach it, such as https://node.example.")
-@click.option("--metrics", callback=_url, help="Its metrics.  [default: as POUW_METRICS_HOST and _PORT say]")
-@click.option("--prometheus", callback=_url, help="Prometheus, such as http://127.0.0.1:9090.")
-@click.option("--alertmanager", callback=_url, help="Alertmanager, such as http://127.0.0.1:9093.")
+@click.option("--url", callback=http_url, help="The node as clients reach it, such as https://node.example.")
+@click.option("--metrics", callback=http_url, help="Its metrics.  [default: as POUW_METRICS_HOST and _PORT say]")
+@click.option("--prometheus", callback=http_url, help="Prometheus, such as http://127.0.0.1:9090.")
+@click.option("--alertmanager", callback=http_url, help="Alertmanager, such as http://127.0.0.1:9093.")
 @click.option("--bench", multiple=True, type=_THERE, help="A result file of `python -m bench`, or a folder of them.")
 @click.option("--ca", type=_THERE, help="Certificates to believe instead of the system's.")
 @click.option("--disk", type=_THERE, help="A folder on the disk to look at.  [default: POUW_DATA_DIR]")

@@ -26,6 +26,11 @@ def command(to: str | None, *, yes: bool) -> None:
     stays = to or (applied[-2] if len(applied) > 1 else "")
     if stays not in applied:
         raise MigrationError(f"{stays or 'A last but one migration'} was never applied: `pouw migrate status`.")
+    if stays < migrations.FLOOR:
+        raise MigrationError(
+            f"Nothing up to {migrations.FLOOR} is undone: receipts, epochs or payouts would go with it. "
+            "Restore a backup."
+        )
     newer = [version for version in reversed(applied) if version > stays]
     unknown = [version for version in newer if version not in known]
     if unknown:

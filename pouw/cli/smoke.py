@@ -9,11 +9,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 import urllib3
 
+from pouw.cli.urls import http_url
 from pouw.client.keys import generate
 from pouw.client.node import Nodes
 from pouw.client.receipts import SignedReceipt, encode_batch, sign
@@ -237,19 +237,10 @@ def _run_all(smoke: _Smoke) -> list[Result]:
     return done + [Result(name, "failed", "no answer in time", 0.0) for name in list(checks)[len(done) :]]
 
 
-def _url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    try:
-        if value is None or (urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname):
-            return value
-    except ValueError:
-        pass
-    raise click.BadParameter("Write it as https://node.example or http://127.0.0.1:8080.")
-
-
 @click.command("smoke")
-@click.argument("url", callback=_url)
+@click.argument("url", callback=http_url)
 @click.option(
-    "--metrics", "metrics_url", callback=_url, help="The node's metrics, such as http://127.0.0.1:9090/metrics."
+    "--metrics", "metrics_url", callback=http_url, help="The node's metrics, such as http://127.0.0.1:9090/metrics."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(url: str, metrics_url: str | None, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 -- KEYS: the clients' windows. ARGV: the window in milliseconds, the cost (0 only looks), and the limit of each key.
 -- Returns for each key 1 or 0, the requests of the window before, of the present one, and the milliseconds left of it.
 -- The server's own clock counts, so that nodes need not agree on the time.
--- Whom it refuses most in an hour is kept for operators, a thousand names at most.
+-- Whom it refuses most in an hour is kept for operators, a thousand names at most; that may fail (pcall) and decides nothing.
 local window, cost = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -29,9 +29,9 @@ for i, key in ipairs(KEYS) do
   end
   if not allowed and cost > 0 then
     local refused = 'pouw:refused:' .. math.floor(time[1] / 3600)
-    redis.call('ZINCRBY', refused, 1, key)
-    redis.call('EXPIRE', refused, 7200)
-    if redis.call('ZCARD', refused) > 1000 then redis.call('ZREMRANGEBYRANK', refused, 0, -1001) end
+    redis.pcall('ZINCRBY', refused, 1, key)
+    redis.pcall('EXPIRE', refused, 7200)
+    redis.pcall('ZREMRANGEBYRANK', refused, 0, -1001)
   end
   results[i] = {allowed and 1 or 0, previous, current, left}
 end

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pouw import __version__
 from pouw.service.fresh import Fresh
 from pouw.store import figures as store
 from pouw.store import reads
@@ -34,10 +33,7 @@ _SHOWN = frozenset(
         "challenges_used_total",
         "challenges_expired_total",
         "rate_limit_denials_total",
-        "overload_denials_total",
-        "db_errors_total",
         "inflight",
-        "workers",
         "epoch_close_lag_seconds",
         "verify_differences_total",
     )
@@ -81,11 +77,9 @@ class Board:
         report = self.health.check()
         found = self._found.get()
         notes = found.board.notes
-        figures = notes.get("figures", {})
         jobs = {name: at for name, at in found.board.finished.items() if name != "backup"}
         return {
             "at": found.at,
-            "node": {"version": __version__, "last_closed": found.board.last_closed},
             "health": {
                 "status": report.status,
                 "ready": report.ready,
@@ -97,7 +91,7 @@ class Board:
             "jobs": [{"name": name, "finished_at": at} for name, at in sorted(jobs.items())],
             "backup_at": found.board.finished.get("backup"),
             "promises": notes.get("promises", {}).get("broken", {}),
-            "disputes": {"open": figures.get("disputes_open"), "oldest_at": figures.get("disputes_oldest_at")},
+            "disputes_open": notes.get("figures", {}).get("disputes_open"),
             "keys": [
                 {
                     "public_key": key.public_key,

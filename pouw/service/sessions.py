@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,11 +57,6 @@ class Sessions:
 def token_of(secret: str) -> str:
     """Return the token that belongs to a session; it says nothing of the secret."""
     return hashlib.sha256(b"console token\0" + secret.encode()).hexdigest()
-
-
-def same(given: str, expected: str) -> bool:
-    """Compare two texts in a time that does not depend on where they differ."""
-    return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def _digest(secret: str) -> bytes:

@@ -21,6 +21,10 @@ _CONNECT_SECS = 5
 _MIGRATE_SECS = 3_600
 
 
+FLOOR = "20261122000007"
+"""What is older is not undone: with it receipts, epochs and payouts would go. Every later one only adds."""
+
+
 def brought() -> dict[str, str]:
     """Return the file name of each migration that this package brings along by its version, the oldest first."""
     names = (path.name for path in importlib.resources.files("pouw.migrations").iterdir())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 from pouw.store import audit_log
 from pouw.store.pool import session
 
 if TYPE_CHECKING:
     from pouw.store.pool import Pool
+
+DIGEST: LiteralString = r"sha256(convert_to(r.client_did, 'UTF8') || '\x00'::bytea || r.receipt_nonce)"
+"""The nonce of a row ``r`` of receipts, as :func:`pouw.store.submissions.nonce_digests` makes it."""
 
 
 def rebuild(pool: Pool, actor: str, reason: str) -> int:
@@ -18,13 +21,12 @@ def rebuild(pool: Pool, actor: str, reason: str) -> int:
     """
     with session(pool) as connection, connection.transaction():
         rebuilt = connection.execute(
-            r"""
-            INSERT INTO nonces (nonce, expires_at)
-            SELECT sha256(convert_to(r.client_did, 'UTF8') || '\x00'::bytea || r.receipt_nonce) AS nonce, c.expires_at
+            f"""
+            INSERT INTO nonces (nonce, expires_at) SELECT {DIGEST} AS nonce, c.expires_at
             FROM receipts AS r JOIN challenges AS c ON c.nonce = r.challenge_nonce
             ORDER BY nonce
             ON CONFLICT DO NOTHING
-            """
+            """  # noqa: S608 - our own expression
         ).rowcount
         audit_log.write(connection, actor, "nonces.rebuild", "nonces", {"reason": reason, "rebuilt": rebuilt})
     return rebuilt

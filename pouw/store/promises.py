@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pouw.store import payouts
+from pouw.store.nonces import DIGEST
 from pouw.store.pool import session
 from pouw.store.retention import NONCE_GRACE_SECS
 
@@ -60,14 +61,14 @@ def batches(pool: Pool, numbers: Sequence[int], within_secs: int) -> list[BatchF
     with session(pool) as connection, connection.transaction():
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(_MOST_MS),))
         rows = connection.execute(
-            """
+            f"""
             SELECT b.accepted, b.rejected, b.answer, found.nonces, found.unclaimed,
                    (SELECT count(*) FROM rejections AS x WHERE x.batch_id = b.id AND x.submitted_at = b.submitted_at)
             FROM batches AS b CROSS JOIN LATERAL (
-                SELECT coalesce(array_agg(r.receipt_nonce), '{}') AS nonces,
+                SELECT coalesce(array_agg(r.receipt_nonce), '{{}}') AS nonces,
                        count(*) FILTER (WHERE NOT EXISTS (
                            SELECT FROM nonces AS n
-                           WHERE n.nonce = sha256(convert_to(r.client_did, 'UTF8') || '\\x00'::bytea || r.receipt_nonce)
+                           WHERE n.nonce = {DIGEST}
                        ) AND EXISTS (
                            SELECT FROM challenges AS c WHERE c.nonce = r.challenge_nonce
                            AND c.expires_at > extract(epoch FROM now()) - %(grace)s
@@ -75,7 +76,7 @@ def batches(pool: Pool, numbers: Sequence[int], within_secs: int) -> list[BatchF
                 FROM receipts AS r WHERE r.batch_id = b.id AND r.submitted_at = b.submitted_at
             ) AS found
             WHERE b.id = ANY(%(numbers)s) AND b.submitted_at > now() - make_interval(secs => %(within)s)
-            """,
+            """,  # noqa: S608 - our own expression
             {"numbers": list(numbers), "within": within_secs, "grace": NONCE_GRACE_SECS // 2},
         ).fetchall()
     return [BatchFound(*row) for row in rows]

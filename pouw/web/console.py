@@ -6,13 +6,14 @@ for the signature.
 
 from __future__ import annotations
 
+import hmac
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from pouw.service.sessions import MOST_SECS, same
+from pouw.service.sessions import MOST_SECS
 from pouw.web import console_schemas as schemas
 from pouw.web.describe import answers, problems
 from pouw.web.signatures import unauthorised
@@ -46,7 +47,7 @@ class Console:
         """Return who makes the request in the console: its session's token has to come in a header."""
         given = request.headers.get(TOKEN_HEADER)
         session = None if given is None else self.session()
-        if session is None or given is None or not same(given, session.token):
+        if session is None or given is None or not hmac.compare_digest(given.encode(), session.token.encode()):
             return None
         return session.did
 

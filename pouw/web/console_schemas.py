@@ -17,7 +17,6 @@ class BoardSchema(Schema):
     """What the console shows. Counters and buckets are sums over the node's workers since it was started."""
 
     at = fields.Float(required=True)
-    node = fields.Dict(required=True)
     health = fields.Dict(required=True)
     series = fields.List(fields.Dict(), required=True)
     epochs = fields.Dict(required=True)
@@ -25,7 +24,7 @@ class BoardSchema(Schema):
     jobs = fields.List(fields.Dict(), required=True)
     backup_at = fields.Float(required=True, allow_none=True)
     promises = fields.Dict(required=True)
-    disputes = fields.Dict(required=True)
+    disputes_open = fields.Integer(required=True, allow_none=True)
     keys = fields.List(fields.Dict(), required=True)
     refused = fields.List(fields.Dict(), required=True)
     over_quota = fields.List(fields.Dict(), required=True)

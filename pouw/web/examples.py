@@ -41,7 +41,6 @@ EXAMPLES: dict[str, Any] = {
     "SessionSchema": {"did": _DID, "token": "5f" * 32, "ends_at": 1700028800},
     "BoardSchema": {
         "at": 1700000000.5,
-        "node": {"version": "0.1.0", "last_closed": 41},
         "health": {"status": "ok", "ready": True, "components": {"database": {"status": "ok", "ms": 0.4}}},
         "series": [{"name": "pouw_receipts_accepted_total", "labels": {}, "value": 1200.0}],
         "epochs": {"epoch": 43, "budget_left_atoms": "1000000000000"},
@@ -49,7 +48,7 @@ EXAMPLES: dict[str, Any] = {
         "jobs": [{"name": "epochs", "finished_at": 1699999990.0}],
         "backup_at": None,
         "promises": {"credited_once": 0},
-        "disputes": {"open": 1, "oldest_at": 1699990000.0},
+        "disputes_open": 1,
         "keys": [{"public_key": _NODE, "state": "active", "valid_from": 1690000000, "valid_until": None}],
         "refused": [{"did": _DID, "rejected": 12, "proven": 3}],
         "over_quota": [{"scope": "IP", "name": "203.0.113.9", "times": 40}],

@@ -7,7 +7,6 @@ the API for. Scripts, styles and pictures come from this node only, and none of 
 from __future__ import annotations
 
 import importlib.resources
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, render_template, request
@@ -33,7 +32,6 @@ def blueprint(health: Health, ring: KeyRing, settings: Settings) -> Blueprint:
     blp = Blueprint("pages", "pouw.web", template_folder="templates")
     assets = {file.name: file.read_bytes() for file in (importlib.resources.files("pouw.web") / "assets").iterdir()}
     assets["chart.js"] = (importlib.resources.files("chartkick") / _CHARTS).read_bytes()
-    tag = f"{__version__}-{version('chartkick')}"
 
     @blp.get("/")
     def home() -> str:
@@ -52,14 +50,14 @@ def blueprint(health: Health, ring: KeyRing, settings: Settings) -> Blueprint:
 
     @blp.get("/console")
     def console() -> str:
-        return render_template("console.html", url=request.host_url.rstrip("/"), version=__version__)
+        return render_template("console.html", url=request.host_url.rstrip("/"))
 
     @blp.get("/assets/<name>")
     def asset(name: str) -> Response:
         if name not in assets:
             return Response(status=404)
         response = Response(assets[name], content_type=f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8")
-        response.set_etag(f"{tag}-{len(assets[name])}")
+        response.add_etag()
         response.headers["Cache-Control"] = "no-cache"  # asked for each time, and sent when it is another one
         response.make_conditional(request)
         return response

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import redis
 
 from pouw.client.keys import save
 from pouw.client.signing import sign_request
@@ -195,6 +196,25 @@ def test_the_board_names_whom_quotas_refuse(window: Window, node: Node) -> None:
     assert {"scope": "IP", "name": address, "times": 10} in board["over_quota"]
     denials = [each for each in board["series"] if each["name"] == "pouw_rate_limit_denials_total"]
     assert {each["labels"]["scope"] for each in denials} == {"IP", "DID"}
+
+
+def test_what_is_kept_for_operators_decides_no_quota(window: Window, node: Node) -> None:
+    """Where Redis cannot keep whom it refused, quotas go on as they were, in Redis."""
+    address = f"198.18.0.{secrets.randbelow(256)}"
+    wish = {"subject": address, "per_minute": 5, "reason": "a test", "expires_at": int(time.time()) + 600}
+    assert window.act("POST", f"{API}/quota-overrides", json.dumps(wish).encode()).status == 204
+    time.sleep(2)  # both workers know it
+    server = redis.Redis.from_url(node.environ["POUW_REDIS_URL"].replace("redis+unix://", "unix://"))
+    name = f"pouw:refused:{int(time.time()) // 3600}"
+    server.delete(name)
+    server.set(name, "no sorted set")
+    try:
+        asked = [node.http.request("GET", f"{API}/challenge", None, X_Forwarded_For=address).status for _ in range(9)]
+        assert asked == [200] * 5 + [429] * 4
+        assert not node.http.request("GET", f"{API}/quota", None, X_Forwarded_For="198.19.0.1").json["local"]
+    finally:
+        server.delete(name)
+        server.close()
 
 
 def test_without_a_database_the_page_stays_and_says_so(start_node: StartNode, new_database: Callable[[], str]) -> None:

@@ -95,7 +95,7 @@ function show(board) {
   if (!looks.length || now.at > looks.at(-1).at) showRates(now, board); // what the node still had in memory is no news
   byId("status").textContent = board.health.status;
   byId("status").className = `state ${board.health.status}`;
-  alarm(board);
+  alarm(board, now);
   showTables(board, now);
 }
 
@@ -114,15 +114,17 @@ function showRates(now, board) {
     challenges: rate(last, now, "pouw_challenges_issued_total").toFixed(1),
     denials: (60 * rate(then, now, "pouw_rate_limit_denials_total")).toFixed(0),
     inflight: now.sum("pouw_inflight"),
-    waiting: board.disputes.open ?? "–",
+    waiting: board.disputes_open ?? "–",
   };
   for (const [id, value] of Object.entries(text)) byId(id).textContent = value;
   if (looks.length > 1) charts.add(board.at, { accepted, rejected, p50, p99 });
 }
 
-function alarm(board) {
+function alarm(board, now) {
   const broken = Object.entries(board.promises).filter(([, times]) => times > 0);
   const texts = broken.map(([promise, times]) => `The promise ${promise} was broken ${times} times.`);
+  const differed = now.sum("pouw_verify_differences_total");
+  if (differed) texts.push(`The two engines disagreed about ${differed} signatures.`);
   if (!board.keys.some((key) => key.state === "active")) texts.push("No key is active.");
   byId("alarms").textContent = texts.join(" ");
   byId("alarms").hidden = !texts.length;
@@ -145,7 +147,7 @@ function showTables(board, now) {
   const { closed, atoms } = board.counts;
   fill(byId("epochs"), ["What", "Value"], [
     ["present epoch", number(board.epochs.epoch)], ["ends", moment(board.epochs.epoch_ends_at)],
-    ["last closed", board.epochs.last_closed_epoch ?? "none"], ["receipts in closed epochs", number(closed.receipts)],
+    ["last closed", board.epochs.last_closed_epoch ?? "none"], ["late by", `${now.sum("pouw_epoch_close_lag_seconds").toFixed(0)} s`], ["receipts in closed epochs", number(closed.receipts)],
     ["atoms allocated", number(atoms.allocated)], ["atoms paid", `${Number(atoms.paid).toLocaleString("en")}${share(atoms.paid, atoms.allocated)}`],
     ["budget left, atoms", number(board.epochs.budget_left_atoms)]], "");
   const jobs = board.jobs.map((job) => [job.name, ago(job.finished_at, board.at)]);
