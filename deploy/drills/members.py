@@ -7,6 +7,7 @@ import secrets
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Self
@@ -92,7 +93,7 @@ class Member:
         """Whether it is the standby that commits wait for."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/synchronous", timeout=2) as answer:
-                return bool(answer.status == 200)  # noqa: PLR2004
+                return bool(answer.status == HTTPStatus.OK)
         except (urllib.error.URLError, OSError):
             return False
 

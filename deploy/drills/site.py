@@ -172,6 +172,8 @@ class Site:
         environ = _LIFTED | {"POUW_REDIS_URL": self.servers.valkey.url, "POUW_NODE_SECRET_KEY": self._key}
         if self._embedded:
             environ["POUW_DATABASE_URL"] = self.database_url
+        # Else a node that is killed leaves its counters in a folder of the machine's.
+        environ["PROMETHEUS_MULTIPROC_DIR"] = str(self.folder / f"metrics-{len(self._started)}")
         environ |= {f"POUW_{name.upper()}": str(value) for name, value in settings.items()}
         node = Node(self.folder / f"node-{len(self._started)}.log", environ, wrapper, address)
         self._started.append(node)

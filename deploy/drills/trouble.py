@@ -13,6 +13,9 @@ from pouw.client.receipts import SignedReceipt, encode_batch
 
 _QUIET_SECS = 4.0
 _DRIFT_SECS = 3_600
+_NEAR_SECS = 60
+_EPOCH_SECS, _BACKLOG_SECS = 2, 1_000
+_LEAST_CLOSED = 450  # of 500, less those that settle
 
 
 def bad_signatures() -> Outcome:
@@ -72,7 +75,7 @@ def clock_drift() -> Outcome:
             load.wait_answers(30)
             away = load.away_secs(began)
         found = load.check(site.database_url)
-        if abs(offset + _DRIFT_SECS) > 60:  # noqa: PLR2004 - a minute either way
+        if abs(offset + _DRIFT_SECS) > _NEAR_SECS:
             found.faults.append(f"the node with the wrong clock shows an offset of {offset:g} s")
     did = f"A second node ran with a clock that was {_DRIFT_SECS} s ahead of the database's."
     return outcome(
@@ -109,7 +112,7 @@ def key_compromised() -> Outcome:
 def reward_backlog() -> Outcome:
     """Let epochs of some seconds pass without any ``pouw worker``, and see how soon one has closed them all."""
     with Site() as site:
-        node = site.node(epoch_secs=2, epoch_genesis=int(time.time()) - 1_000).start()
+        node = site.node(epoch_secs=_EPOCH_SECS, epoch_genesis=int(time.time()) - _BACKLOG_SECS).start()
         with Load([node.url]) as load:
             began = time.monotonic()
             time.sleep(_QUIET_SECS)
@@ -120,7 +123,7 @@ def reward_backlog() -> Outcome:
             load.wait_answers(30)
             away = load.away_secs(began)
         found = load.check(site.database_url)
-        if closed < 450:  # noqa: PLR2004 - 1,000 s of two seconds each, less those that settle
+        if closed < _LEAST_CLOSED:
             found.faults.append(f"only {closed} epochs were closed")
     did = "500 epochs passed without any `pouw worker`; then one ran once, under load."
     return outcome("reward-backlog", did, away, 5, found, closed=closed, in_secs=f"{took:.1f}")
