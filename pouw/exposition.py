@@ -5,9 +5,12 @@ Nothing here imports :mod:`pouw.metrics`: the master process of a node would bec
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import os
 import socket
 import threading
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -35,7 +38,7 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family; a gauge that ends with ``_counted`` as the counter that it stands for."""
-        for family in MultiProcessCollector(None).collect():  # type: ignore[no-untyped-call]
+        for family in MultiProcessCollector.merge(_files()):  # type: ignore[no-untyped-call]
             if family.name.endswith(_COUNTED):
                 name = family.name.removesuffix(_COUNTED)
                 counter = CounterMetricFamily(name, family.documentation)
@@ -44,6 +47,16 @@ class NodeCollector(Collector):
                 yield counter
             else:
                 yield family
+
+
+def _files() -> list[str]:
+    """Return the workers' files, without those that a worker has only just made, or was killed over: they are empty."""
+    found = []
+    for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db"):
+        with contextlib.suppress(FileNotFoundError):  # of a worker that is gone meanwhile
+            if file.stat().st_size > 0:
+                found.append(str(file))
+    return found
 
 
 def totals() -> Iterator[tuple[str, dict[str, str], float]]:

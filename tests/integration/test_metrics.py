@@ -21,6 +21,7 @@ from tests.support import API, Http, metric, scrape, signed, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.conftest import StartNode
     from tests.support import Identity, Node
@@ -133,6 +134,17 @@ def test_counters_outlive_a_killed_worker_and_live_gauges_do_not(node: Node, cli
     assert metric(node.metrics_port, "pouw_receipts_accepted_total") == accepted + 3
     for each in waiting:
         each.close()
+
+
+def test_a_file_that_is_not_filled_yet_hides_no_metric(
+    start_node: StartNode, database_url: str, tmp_path: Path
+) -> None:
+    """A worker makes its files and fills them in two steps; it may be killed in between."""
+    node = start_node(database_url, PROMETHEUS_MULTIPROC_DIR=tmp_path)
+    for name in ("counter_1.db", "gauge_livesum_1.db", "histogram_1.db"):
+        (tmp_path / name).touch()
+    node.http.challenge()
+    assert metric(node.metrics_port, "pouw_challenges_issued_total") == 1
 
 
 KNOWN = {

@@ -17,8 +17,8 @@ import psutil
 import pytest
 import redis
 
+from pouw.cli.node import port_for_worker
 from pouw.cli.serve import check_port
-from pouw.cli.up import port_for_worker
 from pouw.errors import LocalServerError
 from pouw.local.ports import free_port
 from pouw.settings import WORKER_METRICS_PORT
@@ -172,6 +172,46 @@ def test_a_ctrl_c_while_it_starts_leaves_no_broken_data(folder: Path) -> None:
         early.wait(60)
     session = Session(folder / "data")
     session.press_ctrl_c()
+
+
+# A process of its own that is interrupted where Python drops what the handler raises: in a __del__.
+INTERRUPTED = """
+import os, signal, sys
+from importlib.abc import MetaPathFinder
+
+class Dropping:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100):
+            pass
+
+class At(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "pouw.cli.node":
+            signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+
+signal.signal(signal.SIGALRM, lambda *_: Dropping() and None)
+sys.meta_path.insert(0, At())
+from pouw.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("after", [0.1, 1.2, 5])
+def test_a_ctrl_c_that_python_drops_is_remembered(folder: Path, after: float) -> None:
+    """After so many seconds: while it imports, while its servers start, and when it is up."""
+    arguments = command("--port", free_port(), "--metrics-port", free_port(), "--data-dir", folder / "data")[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(after), *arguments],
+        env=ENVIRON,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Exception ignored" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("Stopped.\n")
 
 
 def test_a_busy_port_is_one_clear_line(folder: Path) -> None:
