@@ -17,6 +17,7 @@ from pouw import __version__, exposition, logs, tracing
 from pouw.service.access import Access
 from pouw.service.board import Board
 from pouw.service.challenges import ChallengeLimits, Challenges
+from pouw.service.closed import ClosedEpochs
 from pouw.service.disputes import Disputes
 from pouw.service.epochs import Epochs
 from pouw.service.health import Health
@@ -24,6 +25,7 @@ from pouw.service.history import History
 from pouw.service.identities import Identities
 from pouw.service.keyring import KeyRing, open_signers
 from pouw.service.maintenance import Maintenance
+from pouw.service.readers import Readers
 from pouw.service.sessions import Sessions
 from pouw.service.stats import Stats
 from pouw.service.submissions import Submissions
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from pouw.settings import Settings
 
 BASE_PATH = "/api/v1/pouw"
+_STANDBY_SECS = 1.0  # then the primary is asked
 
 
 class _Api(Api):  # type: ignore[misc]  # flask-smorest has no types
@@ -61,16 +64,17 @@ class _Api(Api):  # type: ignore[misc]  # flask-smorest has no types
 class Parts:
     """What has to be closed when the process ends."""
 
-    pool: Pool
+    pools: tuple[Pool, ...]
     verifier: Verifier
     watch: Watch
     end_traces: Callable[[], None]
 
     def close(self) -> None:
-        """Close the pool and the threads."""
+        """Close the pools and the threads."""
         self.watch.stop()
         self.end_traces()
-        self.pool.close()
+        for pool in self.pools:
+            pool.close()
         self.verifier.close()
 
 
@@ -83,6 +87,8 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     # Before anything that would have to be closed: a token may refuse.
     signers = open_signers(settings.node_keys, settings.node_key_pkcs11, settings.pkcs11_pin)
     pool = open_pool(settings.database_url.reveal(), size=settings.db_pool_size, timeout=settings.db_timeout_secs)
+    standby = _open_standby(settings)
+    readers = Readers(pool, standby, most_lag=settings.read_lag_secs)
     verifier = Verifier(settings.verify_threads, settings.verify_engine, settings.verify_check_one_in)
     access = Access(pool)
     quotas = Quotas(settings, access)
@@ -110,7 +116,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         identity_min_age=settings.identity_min_age_secs,
     )
     maintenance = Maintenance(pool, clock=clock)
-    history = History(pool)
+    history = History(readers)
     identities = Identities(pool)
     sessions = Sessions(pool, settings.operator_dids)
     console = console_views.Console(sessions)
@@ -120,7 +126,14 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     intake = Intake(
         memory=settings.body_memory_bytes, submits=settings.max_submits, timeout=settings.request_timeout_secs
     )
-    health = Health(pool, ring.current, _redis_ping(settings), timer=time.monotonic, stopping=STOPPING.begun)
+    health = Health(
+        pool,
+        ring.current,
+        _redis_ping(settings),
+        None if standby is None else readers.check,
+        timer=time.monotonic,
+        stopping=STOPPING.begun,
+    )
     watch = Watch(
         health, pool, epochs, default_places(settings.data_dir, settings.archive_dir), _certificate_expiry(settings)
     )
@@ -146,7 +159,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         mining.blueprint(challenges, submissions, maintenance, signatures, intake, settings, clock=clock),
         reading.blueprint(history, signatures),
         registry.blueprint(identities, signatures, intake, settings),
-        epoch_views.blueprint(epochs, stats),
+        epoch_views.blueprint(ClosedEpochs(readers), stats),
         dispute_views.blueprint(Disputes(pool, budget=settings.reward_budget_atoms), signatures, intake),
         lookout.blueprint(history, signatures),
         access_views.blueprint(access, quotas, signatures, intake),
@@ -157,9 +170,19 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     app.register_blueprint(pages.blueprint(health, ring, settings))
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"validatorUrl": None}))
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask says
-    app.extensions["pouw"] = Parts(pool, verifier, watch, _open_traces(settings))
+    app.extensions["pouw"] = Parts(
+        (pool,) if standby is None else (pool, standby), verifier, watch, _open_traces(settings)
+    )
     watch.start()
     return app
+
+
+def _open_standby(settings: Settings) -> Pool | None:
+    """Open the pool for reads; its connections do not have to be there."""
+    if settings.read_database_url is None:
+        return None
+    url = settings.read_database_url.reveal()
+    return open_pool(url, size=settings.db_pool_size, timeout=_STANDBY_SECS, statement_secs=settings.db_timeout_secs)
 
 
 def _open_traces(settings: Settings) -> Callable[[], None]:

@@ -100,7 +100,10 @@ DB_POOL_LOST = Counter("pouw_db_pool_lost", "Connections that were lost, or coul
 WORKERS = Gauge("pouw_workers", "Workers that serve requests.", multiprocess_mode="livesum")
 READY = Gauge("pouw_ready", "Whether every worker can do its work.", multiprocess_mode="livemin")
 PART_UP = Gauge(
-    "pouw_part_up", "Whether a part answers every worker: database, keys, redis.", ["part"], multiprocess_mode="livemin"
+    "pouw_part_up",
+    "Whether a part answers every worker: database, keys, redis, standby.",
+    ["part"],
+    multiprocess_mode="livemin",
 )
 WATCHED_AT = Gauge(
     "pouw_watch_timestamp_seconds",

@@ -33,11 +33,15 @@ _PUBLISHED_SEEDS = (
 
 def faults_in_production(settings: Settings, secret_files: Mapping[str, Path]) -> list[str]:
     """Return one sentence for each thing that must not be in production."""
+    urls = {
+        "POUW_DATABASE_URL": settings.database_url,
+        "POUW_READ_DATABASE_URL": settings.read_database_url,
+        "POUW_REDIS_URL": settings.redis_url,
+    }
     return [
         *_key_faults(settings),
         *_file_faults(settings, secret_files),
-        *_url_faults("POUW_DATABASE_URL", settings.database_url.reveal()),
-        *(_url_faults("POUW_REDIS_URL", settings.redis_url.reveal()) if settings.redis_url else ()),
+        *(fault for name, url in urls.items() if url is not None for fault in _url_faults(name, url.reveal())),
         *_mode_faults(settings),
     ]
 

@@ -41,6 +41,8 @@ class Settings:
     node_key_pkcs11: tuple[str, ...]
     pkcs11_pin: Secret | None
     database_url: Secret
+    read_database_url: Secret | None
+    read_lag_secs: int
     redis_url: Secret | None
     env: Literal["development", "production"]
     log_level: Literal["debug", "info", "warning", "error"]
@@ -122,6 +124,8 @@ class Settings:
         production = env.text("POUW_ENV", "").lower() == "production"
         built = _keys(env) | {
             "database_url": env.parsed("POUW_DATABASE_URL", _database_url),
+            "read_database_url": env.parsed("POUW_READ_DATABASE_URL", _database_url, required=False),
+            "read_lag_secs": env.integer("POUW_READ_LAG_SECS", 5, 1, 3_600),
             "redis_url": env.parsed("POUW_REDIS_URL", _redis_url, required=False),
             "env": env.choice("POUW_ENV", "development", ("development", "production")),
             "log_level": env.choice("POUW_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),

@@ -6,6 +6,7 @@ import click
 
 from pouw.cli.operators import open_database
 from pouw.service.history import History
+from pouw.service.readers import Readers
 
 _NEWEST = 2**62
 
@@ -22,5 +23,7 @@ def command() -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 def list_all(did: str | None, epoch: int | None, kind: str | None, limit: int) -> None:
     """List flags, the newest first. A flag takes no money away."""
-    for row in History(open_database()).anomalies(cursor=_NEWEST, limit=limit, did=did, epoch=epoch, kind=kind):
+    for row in History(Readers(open_database())).anomalies(
+        cursor=_NEWEST, limit=limit, did=did, epoch=epoch, kind=kind
+    ):
         click.echo(f"epoch {row['epoch']} {row['client_did']} {row['kind']} {row['note']}")

@@ -20,8 +20,8 @@ from pouw.production import faults_in_production
 from pouw.settings import Settings
 
 _SECRETS = (
-    "POUW_NODE_SECRET_KEY", "POUW_PKCS11_PIN", "POUW_DATABASE_URL", "POUW_REDIS_URL", "POUW_METRICS_TOKEN",
-    "POUW_PAYOUT_WEBHOOK_URL",
+    "POUW_NODE_SECRET_KEY", "POUW_PKCS11_PIN", "POUW_DATABASE_URL", "POUW_READ_DATABASE_URL",
+    "POUW_REDIS_URL", "POUW_METRICS_TOKEN", "POUW_PAYOUT_WEBHOOK_URL",
 )  # fmt: skip
 _THERE = click.Path(path_type=Path, exists=True)
 

@@ -9,6 +9,7 @@ import click
 from pouw.cli.durations import duration as as_duration
 from pouw.cli.operators import open_database
 from pouw.service.history import History
+from pouw.service.readers import Readers
 
 _NEWEST = 2**62
 
@@ -27,7 +28,7 @@ def command() -> None:
 def list_all(did: str | None, reason: str | None, detail: str | None, since: int | None, limit: int) -> None:
     """List rejections, the newest first."""
     moment = None if since is None else int(time.time()) - since
-    rows = History(open_database()).rejections(
+    rows = History(Readers(open_database())).rejections(
         cursor=_NEWEST, limit=limit, did=did, reason=reason, detail=detail, since=moment
     )
     for row in rows:

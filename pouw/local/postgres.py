@@ -53,7 +53,7 @@ class EmbeddedPostgres:
         self._log = home / "postgres.log"
         self._sockets = sockets
         self._process: subprocess.Popen[bytes] | None = None
-        self._bin = programs or _installation(home, account) / "bin"
+        self.programs = programs or _installation(home, account) / "bin"
 
     @property
     def pid(self) -> int:
@@ -76,7 +76,7 @@ class EmbeddedPostgres:
         settings = self._settings | {"unix_socket_directories": str(self._sockets)} | self._access()
         self._process = process.start(
             [
-                self._bin / "postgres",
+                self.programs / "postgres",
                 "-D",
                 self._data,
                 *(f"--{name}={value}" for name, value in settings.items()),
@@ -103,7 +103,7 @@ class EmbeddedPostgres:
         unfinished = parent / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         options = [f"--username={_ROLE}", "--auth=peer", "--encoding=UTF8", "--no-locale"]
-        self._run([self._bin / "initdb", f"--pgdata={unfinished}", *options])
+        self._run([self.programs / "initdb", f"--pgdata={unfinished}", *options])
         unfinished.rename(self._data)
 
     def _access(self) -> dict[str, str]:
@@ -128,7 +128,7 @@ class EmbeddedPostgres:
         except (OSError, ValueError, psutil.Error):
             return
         if str(self._data) in command and Path(command[0]).name == "postgres":
-            self._run([self._bin / "pg_ctl", "-D", self._data, "stop", "-m", "fast", "-w", "-t", str(_STOP_SECS)])
+            self._run([self.programs / "pg_ctl", "-D", self._data, "stop", "-m", "fast", "-w", "-t", str(_STOP_SECS)])
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _START_SECS

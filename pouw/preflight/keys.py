@@ -95,7 +95,7 @@ def elsewhere(deployment: Deployment) -> Finding:
 
 def _texts(settings: Settings) -> Iterator[str]:
     """Give the texts of secrets: passwords alone, and keys, whether they came by variable or by file."""
-    for url in (settings.database_url, settings.redis_url, settings.payout_webhook_url):
+    for url in (settings.database_url, settings.read_database_url, settings.redis_url, settings.payout_webhook_url):
         password = unquote(urlsplit(url.reveal()).password or "") if url is not None else ""
         if len(password) >= _SHORT:
             yield password

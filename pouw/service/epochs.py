@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pouw.errors import EpochError
 from pouw.logs import log
 from pouw.protocol import manifests
-from pouw.protocol.merkle import Roots, leaf_hash, path
-from pouw.service.pieces import MANY, pieces, pieces_by_several, split
+from pouw.protocol.merkle import Roots, leaf_hash
+from pouw.service.pieces import MANY, pieces, pieces_by_several
 from pouw.store import epochs as store
 from pouw.store import payouts, trees
 from pouw.store.pool import address
-from pouw.store.trees import PIECE_LEAVES, PREFIX_BYTES, Piece
+from pouw.store.trees import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,24 +25,15 @@ if TYPE_CHECKING:
 
     from pouw.keys import Signer
     from pouw.protocol.rewards import Terms
-    from pouw.store.epochs import Calendar, EpochRow
+    from pouw.store.epochs import Calendar
     from pouw.store.pool import Pool
 
 SETTLE_SECS = 10
 """How long after its end an epoch is left alone: every batch that began in it is done by then, or will begin anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """That a leaf is in an epoch's tree of receipts (RFC 9162, section 2.1.3)."""
-
-    index: int
-    leaf: bytes
-    siblings: list[bytes]
-
-
 class Epochs:
-    """Closes epochs one after the other, and proves what was in them."""
+    """Closes epochs one after the other."""
 
     def __init__(self, pool: Pool, terms: Terms, *, signer: Callable[[], Signer]) -> None:
         self._pool = pool
@@ -130,27 +120,6 @@ class Epochs:
             stored = (Piece(*pickle.load(spool)) for _ in range(count))  # noqa: S301 - our own file
             trees.write(connection, epoch, stored)
         return whole.root()
-
-    def find(self, epoch: int) -> EpochRow | None:
-        """Return a closed epoch, or None."""
-        return store.find(self._pool, epoch)
-
-    def page(self, before: int, limit: int) -> list[EpochRow]:
-        """Return closed epochs below ``before``, the newest first."""
-        return store.page(self._pool, before, limit)
-
-    def prove(self, epoch: int, nonce: bytes) -> list[Proof]:
-        """Return a proof for each receipt of a closed epoch whose nonce begins with the same 16 bytes: mostly one."""
-        proofs = []
-        roots: list[bytes] = []
-        for piece in trees.find(self._pool, epoch, nonce[:PREFIX_BYTES]):
-            hashes = split(piece.leaves)
-            for place, prefix in enumerate(split(piece.nonces, PREFIX_BYTES)):
-                if prefix == nonce[:PREFIX_BYTES]:
-                    roots = roots or trees.roots(self._pool, epoch)
-                    siblings = path(hashes, place) + path(roots, piece.number)
-                    proofs.append(Proof(piece.number * PIECE_LEAVES + place, hashes[place], siblings))
-        return proofs
 
 
 def _rewards_root(connection: Connection[TupleRow], epoch: int) -> bytes:

@@ -59,13 +59,14 @@ _STOPS = Part("node", "It stops: send its requests elsewhere", 0.0, vital=True)
 
 
 class Health:
-    """Asks PostgreSQL, the key ring and Redis how they are."""
+    """Asks PostgreSQL, the key ring, Redis and the standby for reads how they are."""
 
     def __init__(
         self,
         pool: Pool,
         check_keys: Callable[[], object],
         ping_redis: Callable[[], None] | None,
+        check_standby: Callable[[], None] | None = None,
         *,
         timer: Callable[[], float],
         stopping: Callable[[], bool] = lambda: False,
@@ -74,6 +75,7 @@ class Health:
         self._pool = pool
         self._check_keys = check_keys
         self._ping_redis = ping_redis
+        self._check_standby = check_standby
         self._timer = timer
         self._lock = threading.Lock()
         self._report: Report | None = None
@@ -97,6 +99,8 @@ class Health:
             parts.append(self._ask("keys", self._check_keys, vital=True))
         if self._ping_redis is not None:
             parts.append(self._ask("redis", self._ping_redis, vital=False))
+        if self._check_standby is not None:
+            parts.append(self._ask("standby", self._check_standby, vital=False))
         return Report(tuple(parts))
 
     def _ask(self, name: str, question: Callable[[], object], *, vital: bool) -> Part:

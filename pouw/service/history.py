@@ -9,7 +9,7 @@ from pouw.protocol.types import ProofType
 from pouw.store import reads
 
 if TYPE_CHECKING:
-    from pouw.store.pool import Pool
+    from pouw.service.readers import Readers
 
 # In plain words: what a detail means, and what a client can do about it.
 EXPLANATIONS: dict[Detail, tuple[str, str]] = {
@@ -67,46 +67,46 @@ EXPLANATIONS: dict[Detail, tuple[str, str]] = {
 class History:
     """Reads of one DID by that DID or an operator; pages hold at most ``limit`` rows and go backwards."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, readers: Readers) -> None:
+        self._read = readers.read
 
     def receipts(self, did: str, before: int, limit: int) -> list[reads.Row]:
         """Return accepted receipts."""
-        rows = reads.receipts(self._pool, did, before, limit)
+        rows = self._read(reads.receipts, did, before, limit)
         for row in rows:
             row["proof_type"] = ProofType(row["proof_type"]).json_name
         return rows
 
     def disputes(self, did: str, before: int, limit: int) -> list[reads.Row]:
         """Return disputes."""
-        return reads.disputes(self._pool, did, before, limit)
+        return self._read(reads.disputes, did, before, limit)
 
     def rewards(self, did: str, before: int, limit: int) -> list[reads.Row]:
         """Return rewards by epoch."""
-        return reads.rewards(self._pool, did, before, limit)
+        return self._read(reads.rewards, did, before, limit)
 
     def payouts(self, did: str, before: int, limit: int) -> list[reads.Row]:
         """Return payouts."""
-        return reads.payouts(self._pool, did, before, limit)
+        return self._read(reads.payouts, did, before, limit)
 
     def batches(self, did: str, before: int, limit: int) -> list[reads.Row]:
         """Return batches with what became of each receipt; every rejection says what it means and what to do."""
-        rows = reads.batches(self._pool, did, before, limit)
+        rows = self._read(reads.batches, did, before, limit)
         for row in rows:
             row["rejections"] = [_explained(rejection) for rejection in row["rejections"]]
         return rows
 
     def rejections(self, *, cursor: int, limit: int, **filters: Any) -> list[reads.Row]:
         """Return rejections by did, reason, detail, since and until, each with what it means and what to do."""
-        return [_explained(row) for row in reads.rejections(self._pool, cursor, limit, **filters)]
+        return [_explained(row) for row in self._read(reads.rejections, cursor, limit, **filters)]
 
     def anomalies(self, *, cursor: int, limit: int, **filters: Any) -> list[reads.Row]:
         """Return anomaly flags by did, epoch and kind."""
-        return reads.anomalies(self._pool, cursor, limit, **filters)
+        return self._read(reads.anomalies, cursor, limit, **filters)
 
     def pending(self, did: str) -> dict[str, Any]:
         """Return what is accepted and not yet paid for, and what happens to it next."""
-        return reads.pending(self._pool, did) | {
+        return self._read(reads.pending, did) | {
             "next": "They are weighed when their epoch closes, and paid after that."
         }
 

@@ -18,7 +18,7 @@ from pouw.web.problems import Problem
 from pouw.web.wire import as_json
 
 if TYPE_CHECKING:
-    from pouw.service.epochs import Epochs
+    from pouw.service.closed import ClosedEpochs
     from pouw.service.stats import Stats
     from pouw.store.epochs import EpochRow
 
@@ -27,7 +27,7 @@ _SHORTLY = "public, max-age=5"
 _MOST_EPOCH = 2**53
 
 
-def blueprint(epochs: Epochs, stats: Stats) -> Blueprint:
+def blueprint(epochs: ClosedEpochs, stats: Stats) -> Blueprint:
     """Build the blueprint; everything in it is public."""
     blp = Blueprint("epochs", __name__, description="What each epoch came to, for everybody.")
     _add_epochs(blp, epochs)
@@ -36,7 +36,7 @@ def blueprint(epochs: Epochs, stats: Stats) -> Blueprint:
     return blp
 
 
-def _add_epochs(blp: Blueprint, epochs: Epochs) -> None:
+def _add_epochs(blp: Blueprint, epochs: ClosedEpochs) -> None:
     query_schema = schemas.PageQuerySchema(unknown=EXCLUDE)
 
     @blp.route("/epochs")
@@ -60,7 +60,7 @@ def _add_epochs(blp: Blueprint, epochs: Epochs) -> None:
             return as_json(_shown(_closed(epochs, number)), cache=_FOR_EVER)
 
 
-def _add_proof(blp: Blueprint, epochs: Epochs) -> None:
+def _add_proof(blp: Blueprint, epochs: ClosedEpochs) -> None:
     @blp.route("/epochs/<int:number>/proof/<nonce>")
     class ProofView(MethodView):
         @blp.doc(responses=answers(("200", "Proofs.", schemas.ProofSchema, False), 400, 404, 429, 503))
@@ -95,7 +95,7 @@ def _add_stats(blp: Blueprint, stats: Stats) -> None:
             return as_json(stats.counts(), cache=_SHORTLY)
 
 
-def _closed(epochs: Epochs, number: int) -> EpochRow:
+def _closed(epochs: ClosedEpochs, number: int) -> EpochRow:
     row = epochs.find(number) if number < _MOST_EPOCH else None
     if row is None:
         raise Problem(404, "not-found", "There is no such epoch.", "It is not closed yet, or never will be.")

@@ -20,8 +20,10 @@ from pouw.keys import NodeKey
 from pouw.protocol import manifests
 from pouw.protocol.merkle import includes
 from pouw.protocol.rewards import Rules, Terms, allocate
+from pouw.service.closed import ClosedEpochs
 from pouw.service.epochs import Epochs
 from pouw.service.pieces import pieces, pieces_by_several
+from pouw.service.readers import Readers
 from pouw.store import epochs as store
 from pouw.store import trees
 from pouw.store.ledger import Ledger
@@ -141,9 +143,9 @@ def test_closing_twice_changes_nothing(pool: Pool) -> None:
     work(pool, 0, [("did:a:1", 0, True)] * 5)
     epochs = make(pool)
     assert epochs.close(0)
-    before = (epochs.find(0), rewards(pool, 0), money(pool))
+    before = (store.find(pool, 0), rewards(pool, 0), money(pool))
     assert not epochs.close(0)
-    assert (epochs.find(0), rewards(pool, 0), money(pool)) == before
+    assert (store.find(pool, 0), rewards(pool, 0), money(pool)) == before
 
 
 def test_many_at_once_close_it_once(pool: Pool) -> None:
@@ -241,7 +243,7 @@ def test_manifests_are_signed_and_chained(pool: Pool) -> None:
     for epoch in range(3):
         work(pool, epoch, [("did:a:1", 0, True)] * epoch)
         epochs.close(epoch)
-    rows = [epochs.find(epoch) for epoch in range(3)]
+    rows = [store.find(pool, epoch) for epoch in range(3)]
     previous = manifests.FIRST_PREVIOUS
     for epoch, row in enumerate(rows):
         assert row is not None
@@ -258,16 +260,16 @@ def test_every_receipt_has_a_proof(pool: Pool, count: int) -> None:
     nonces = work(pool, 0, [("did:a:1", 0, True)] * count)
     epochs = make(pool)
     epochs.close(0)
-    row = epochs.find(0)
+    row = store.find(pool, 0)
     assert row is not None
     root = manifests.decode(row.manifest.encode()).receipts_root
     seen = set()
     for nonce in nonces[:3] + nonces[-3:] + nonces[:: max(1, count // 40)]:
-        [proof] = epochs.prove(0, nonce)
+        [proof] = ClosedEpochs(Readers(pool)).prove(0, nonce)
         assert includes(proof.leaf, proof.index, count, proof.siblings, root)
         seen.add(proof.index)
     assert len(seen) > min(count, 6) - 1
-    assert epochs.prove(0, secrets.token_bytes(32)) == []
+    assert ClosedEpochs(Readers(pool)).prove(0, secrets.token_bytes(32)) == []
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
@@ -294,10 +296,10 @@ def test_receipts_with_the_same_nonce_have_a_proof_each(pool: Pool) -> None:
         )
     epochs = make(pool)
     epochs.close(0)
-    row = epochs.find(0)
+    row = store.find(pool, 0)
     assert row is not None
     root = manifests.decode(row.manifest.encode()).receipts_root
-    proofs = epochs.prove(0, same)
+    proofs = ClosedEpochs(Readers(pool)).prove(0, same)
     assert [proof.index for proof in proofs] == list(range(1_500))
     for proof in (proofs[0], proofs[1_023], proofs[1_024], proofs[-1]):
         assert includes(proof.leaf, proof.index, 1_500, proof.siblings, root)

@@ -154,7 +154,7 @@ KNOWN = {
     "scope": {"IP", "DID"},
     "what": {"memory", "submits"},
     "kind": {"unavailable", "refused"},
-    "part": {"database", "keys", "redis"},
+    "part": {"database", "keys", "redis", "standby"},
     "place": {"temporary"},
     "event": {"batch_settled", "request_refused"},
     "promise": set(metrics.PROMISES),

@@ -17,8 +17,10 @@ from pouw.protocol.reasons import Detail
 from pouw.protocol.rewards import Terms
 from pouw.service import retention
 from pouw.service.audit import audit
+from pouw.service.closed import ClosedEpochs
 from pouw.service.epochs import Epochs
 from pouw.service.keyring import KeyRing
+from pouw.service.readers import Readers
 from pouw.service.retention import Periods
 from pouw.service.submissions import Batch, Submissions
 from pouw.settings import Settings
@@ -203,7 +205,7 @@ def test_old_days_are_archived_audited_and_then_dropped(
     assert retention.archive_and_drop(pool, PERIODS, folder) == 0
     with pool.connection() as db:
         [(epoch, nonce)] = db.execute("SELECT epoch, first_nonce FROM epoch_tree").fetchall()
-    assert epochs.prove(epoch, nonce), "a proof needs no receipt any more"
+    assert ClosedEpochs(Readers(pool)).prove(epoch, nonce), "a proof needs no receipt any more"
     again = node.http.submit(client.batch(client.items(token, 1)))
     assert len(again.json["accepted"]) == 1, "today's partition is another one"
 

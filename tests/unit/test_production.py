@@ -47,6 +47,7 @@ def test_good_settings_are_taken() -> None:
         ("LOG_LEVEL", "debug"),
         ("OPERATOR_DIDS", ""),
         ("METRICS_HOST", "0.0.0.0"),
+        ("READ_DATABASE_URL", "postgresql://pouw:b7d988c416d5522a@standby.example/pouw"),
         ("REDIS_URL", ""),
         ("REDIS_URL", "redis://:b7d988c416d5522a@redis.example:6379/0"),
         ("REDIS_URL", "rediss://:redis@redis.example:6379/0"),

@@ -1,0 +1,35 @@
+"""docs/scaling.md says of every function that asks the database whose rows it needs."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+STORE = ROOT / "pouw" / "store"
+OWN_CONNECTION = {"pool.py", "migrations.py", "arrays.py"}
+
+
+def functions() -> set[str]:
+    """Return ``module.function`` of each public function that takes a pool or a connection."""
+    found = set()
+    for path in sorted(STORE.glob("*.py")):
+        if path.name in OWN_CONNECTION:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                kinds = {ast.unparse(each.annotation) for each in node.args.args if each.annotation is not None}
+                if kinds & {"Pool", "Connection[TupleRow]"}:
+                    found.add(f"{path.stem}.{node.name}")
+    return found
+
+
+def test_every_function_of_the_store_is_in_one_row_of_the_page() -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    section = page.split("## Statement by statement", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in section.splitlines() if line.startswith("| **")]
+    named = [name for row in rows for name in re.findall(r"`([a-z_]+\.[a-z_]+)`", row.split("|")[2])]
+    assert len(rows) == 4
+    assert len(named) == len(set(named)), "one stands twice"
+    assert set(named) == functions()
