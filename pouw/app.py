@@ -65,6 +65,7 @@ class Parts:
     """What has to be closed when the process ends."""
 
     pools: tuple[Pool, ...]
+    readers: Readers
     verifier: Verifier
     watch: Watch
     end_traces: Callable[[], None]
@@ -72,6 +73,7 @@ class Parts:
     def close(self) -> None:
         """Close the pools and the threads."""
         self.watch.stop()
+        self.readers.stop()
         self.end_traces()
         for pool in self.pools:
             pool.close()
@@ -170,10 +172,10 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     app.register_blueprint(pages.blueprint(health, ring, settings))
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"validatorUrl": None}))
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask says
-    app.extensions["pouw"] = Parts(
-        (pool,) if standby is None else (pool, standby), verifier, watch, _open_traces(settings)
-    )
+    pools = (pool,) if standby is None else (pool, standby)
+    app.extensions["pouw"] = Parts(pools, readers, verifier, watch, _open_traces(settings))
     watch.start()
+    readers.start()
     return app
 
 
@@ -182,7 +184,7 @@ def _open_standby(settings: Settings) -> Pool | None:
     if settings.read_database_url is None:
         return None
     url = settings.read_database_url.reveal()
-    return open_pool(url, size=settings.db_pool_size, timeout=_STANDBY_SECS, statement_secs=settings.db_timeout_secs)
+    return open_pool(url, size=settings.db_pool_size, timeout=_STANDBY_SECS)
 
 
 def _open_traces(settings: Settings) -> Callable[[], None]:

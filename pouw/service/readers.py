@@ -7,8 +7,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+import gevent
+
 from pouw.errors import StoreError, StoreUnavailable
-from pouw.service.fresh import Fresh
 from pouw.store import standby as store
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MEASURE_SECS = 1.0
+_EVERY_SECS = 0.5
 _MOST_MARKS = 1_000
 
 
 class Readers:
-    """Runs queries that only read. Without a standby all of them ask the primary."""
+    """Runs queries that only read. Without a standby, or before :meth:`start`, all of them ask the primary."""
 
     def __init__(
         self,
@@ -39,8 +40,20 @@ class Readers:
         self._standby = standby
         self._most_lag = most_lag
         self._timer = timer
-        self._lag = Fresh(self._measure, seconds=_MEASURE_SECS, timer=timer)
+        self._complete_to = -math.inf
+        """The standby shows every commit before this moment."""
         self._marks: deque[tuple[float, int]] = deque(maxlen=_MOST_MARKS)
+        self._greenlet: gevent.Greenlet[[Pool], None] | None = None
+
+    def start(self) -> None:
+        """Look after the standby, if there is one, until :meth:`stop`."""
+        if self._standby is not None:
+            self._greenlet = gevent.spawn(self._run, self._standby)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
 
     def read(self, query: Callable[Concatenate[Pool, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``query(pool, ...)``; what a standby cannot answer, the primary does.
@@ -51,15 +64,12 @@ class Readers:
             try:
                 return query(self._standby, *args, **kwargs)
             except StoreUnavailable:  # gone, or the query was in the way of what it replays
-                pass
+                self._complete_to = -math.inf  # until the next look: nobody else has to find out
         return query(self._primary, *args, **kwargs)
 
     def lag(self) -> float:
         """Return how many seconds the standby is behind at most: infinity where it does not answer."""
-        try:
-            return self._lag.get()
-        except StoreError:  # of the primary, and it was never asked before
-            return math.inf
+        return self._timer() - self._complete_to
 
     def check(self) -> None:
         """Raise :class:`StoreUnavailable` where the standby is left out."""
@@ -68,21 +78,23 @@ class Readers:
             behind = "does not answer, or is none" if math.isinf(lag) else f"is {lag:.0f} s behind"
             raise StoreUnavailable(f"The standby {behind}: reads go to the primary")
 
-    def _measure(self) -> float:
-        """Return the age of the newest mark in the primary's log that the standby has come by."""
-        assert self._standby is not None  # noqa: S101 - nobody asks otherwise
+    def _run(self, standby: Pool) -> None:
+        while True:
+            self._look(standby)
+            gevent.sleep(_EVERY_SECS)
+
+    def _look(self, standby: Pool) -> None:
+        """Mark how far the primary has come, and find the newest mark that the standby has come by."""
         asked_at = self._timer()
-        self._marks.append((asked_at, store.committed(self._primary)))
         try:
-            reached = store.replayed(self._standby)
+            self._marks.append((asked_at, store.committed(self._primary)))
+        except StoreError:  # what is known of the standby grows old meanwhile
+            return
+        try:
+            reached = store.replayed(standby)
         except StoreError:
             reached = None
         if reached is None:
-            return math.inf
-        passed = None
-        while self._marks and self._marks[0][1] <= reached:
-            passed = self._marks.popleft()
-        if passed is None:
-            return math.inf
-        self._marks.appendleft(passed)  # the next ones may not be reached by the next time
-        return asked_at - passed[0]
+            self._complete_to = -math.inf
+        while reached is not None and self._marks and self._marks[0][1] <= reached:
+            self._complete_to = self._marks.popleft()[0]

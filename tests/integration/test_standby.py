@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gevent
+import psutil
 import psycopg
 import pytest
 
+from pouw.errors import StoreUnavailable
 from pouw.local.place import server_account, socket_directory
 from pouw.local.ports import free_port
 from pouw.local.postgres import EmbeddedPostgres
@@ -148,6 +151,27 @@ def test_a_standby_that_ends_fails_no_read(
     wait_for(lambda: state(node) == "ok")
 
 
+def test_a_standby_that_hangs_fails_no_read(
+    start_node: StartNode, primary: EmbeddedPostgres, standby: Standby, client: Identity
+) -> None:
+    node = start(start_node, primary, standby, lag=5)
+    work(node, client, 4)
+    wait_for(lambda: receipts(node, client) == 4)
+    postmaster = psutil.Process(standby.server.pid)
+    family = [postmaster, *postmaster.children()]
+    for each in family:
+        each.suspend()
+    try:
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
+            assert receipts(node, client) == 4
+        assert state(node) == "down"
+    finally:
+        for each in family:
+            each.resume()
+    wait_for(lambda: state(node) == "ok")
+
+
 def test_a_promoted_standby_is_no_standby(
     start_node: StartNode, primary: EmbeddedPostgres, standby: Standby, client: Identity
 ) -> None:
@@ -161,6 +185,12 @@ def test_a_promoted_standby_is_no_standby(
 def test_without_the_primary_nothing_is_known_of_the_standby(standby: Standby) -> None:
     nobody = open_pool(f"postgresql://nobody@127.0.0.1:{free_port()}/none", size=1, timeout=0.2)
     there = open_pool(standby.server.url(), size=1, timeout=5)
-    assert Readers(nobody, there).lag() == float("inf")
+    readers = Readers(nobody, there)
+    readers.start()
+    gevent.sleep(1)
+    assert readers.lag() == float("inf")
+    with pytest.raises(StoreUnavailable, match="reads go to the primary"):
+        readers.check()
+    readers.stop()
     nobody.close()
     there.close()
