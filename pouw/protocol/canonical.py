@@ -82,6 +82,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
     )
 
 
+@functools.lru_cache(maxsize=256)  # a node grants few different ones
 def encode_policy(policy: Policy) -> bytes:
     """Canonical bytes of the message ``Policy``."""
     return (

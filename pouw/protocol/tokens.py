@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from pouw.protocol.types import (
     VERSION,
     ChallengeToken,
     Policy,
+    ProofType,
 )
 
 if TYPE_CHECKING:
@@ -56,10 +58,15 @@ def token_to_json(token: ChallengeToken) -> dict[str, Any]:
             "max_receipts": token.policy.max_receipts,
             "max_bytes_total": token.policy.max_bytes_total,
             "min_bytes_per_receipt": token.policy.min_bytes_per_receipt,
-            "allowed_proof_types": [kind.json_name for kind in token.policy.allowed_proof_types],
+            "allowed_proof_types": _names(token.policy.allowed_proof_types),
         },
         "node_signature": token.node_signature.hex(),
     }
+
+
+@functools.lru_cache(maxsize=256)
+def _names(kinds: tuple[ProofType, ...]) -> tuple[str, ...]:
+    return tuple(kind.json_name for kind in kinds)
 
 
 def encode_wire(token: ChallengeToken) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from pouw import _fastverify
-from pouw.protocol.types import MAX_INTEGER
+from pouw.protocol.types import MAX_INTEGER, PROOF_TYPE_NAMES, ProofType
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})*\Z")
 _DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z", re.ASCII)
@@ -41,6 +41,24 @@ class WholeNumber(fields.Field[int]):
         if type(value) is not int or not 0 <= value <= MAX_INTEGER:
             raise ValidationError("Must be an integer from 0 to 2^63 - 1.")
         return value
+
+
+class Capabilities(fields.Field[tuple[ProofType, ...]]):
+    """Names of proof types, separated by commas."""
+
+    def _deserialize(
+        self,
+        value: Any,
+        attr: str | None,  # noqa: ARG002 - Marshmallow's signature
+        data: Any,  # noqa: ARG002 - Marshmallow's signature
+        **_kwargs: Any,
+    ) -> tuple[ProofType, ...]:
+        names = value.split(",") if value else []
+        unknown = [name for name in names if name not in PROOF_TYPE_NAMES]
+        if unknown:
+            known = ", ".join(kind.json_name for kind in ProofType)
+            raise ValidationError(f"{unknown[0][:40]!r} is not a proof type; known are {known}.")
+        return tuple(PROOF_TYPE_NAMES[name] for name in names)
 
 
 class ReceiptList(fields.Field[list[_fastverify.SignedReceipt]]):

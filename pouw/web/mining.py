@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
-from marshmallow import EXCLUDE, ValidationError
+from marshmallow import EXCLUDE
 
 from pouw.stages import stage
 from pouw.web import schemas
-from pouw.web.bodies import DECODERS, load_batch
+from pouw.web.bodies import DECODERS, load_batch, load_query
 from pouw.web.describe import answers, content
-from pouw.web.problems import Problem
-from pouw.web.wire import CHALLENGE_ENCODERS, JSON, VERDICT_ENCODERS
+from pouw.web.wire import CHALLENGE_ENCODERS, VERDICT_ENCODERS, best_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,10 @@ def blueprint(
     blp = Blueprint("mining", __name__, description="Challenges out, receipts in.")
     query_schema = schemas.ChallengeQuerySchema(unknown=EXCLUDE)
 
+    @functools.lru_cache(maxsize=256)  # the same few queries, with every request
+    def wished(_query: bytes) -> Any:
+        return load_query(query_schema, request.args)
+
     @blp.route("/challenge")
     class ChallengeView(MethodView):
         @blp.doc(
@@ -49,16 +53,12 @@ def blueprint(
         )
         def get(self) -> Response:
             """Ask for a challenge; a signed request (RFC 9421) gets one that is bound to its DID."""
-            try:
-                wish = query_schema.load(schemas.plain_query(request.args.to_dict(flat=False)))
-                proof_types = schemas.parse_capabilities(wish["cap"])
-            except ValidationError as error:
-                raise _bad_parameter(error) from None
+            wish = wished(request.query_string)
             signer = signatures.signer()
             bound_did = None if signer is None else signer.did
             maintenance.admit()
-            token = challenges.issue(proof_types, wish["max_receipts"], wish["max_bytes"], bound_did)
-            content_type = request.accept_mimetypes.best_match(CHALLENGE_ENCODERS, default=JSON)
+            token = challenges.issue(wish["cap"], wish["max_receipts"], wish["max_bytes"], bound_did)
+            content_type = best_encoding(request.headers.get("Accept"))
             body = CHALLENGE_ENCODERS[content_type](token, int(clock()))
             return Response(body, content_type=content_type, headers={"Vary": "Accept"})
 
@@ -93,8 +93,3 @@ def blueprint(
             return response
 
     return blp
-
-
-def _bad_parameter(error: ValidationError) -> Problem:
-    faults = tuple(schemas.flatten(error.messages))
-    return Problem(400, "bad-parameter", "A parameter is not as it should be.", faults[0].message, faults=faults)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from pouw.protocol.types import DID_BYTES, KEY_BYTES, MAX_INTEGER, NONCE_BYTES, PROOF_TYPE_NAMES, VERSION, ProofType
-from pouw.web.members import Hex, ReceiptList, WholeNumber
+from pouw.protocol.types import DID_BYTES, KEY_BYTES, MAX_INTEGER, NONCE_BYTES, VERSION
+from pouw.web.members import Capabilities, Hex, ReceiptList, WholeNumber
 from pouw.web.problems import Fault
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ class BatchSchema(Schema):
 class ChallengeQuerySchema(Schema):
     """What a client wishes of a challenge; the node clips it to its own limits."""
 
-    cap = fields.String(
-        load_default="", metadata={"description": "Wished proof types, separated by commas; all without it."}
+    cap = Capabilities(
+        load_default=(),
+        metadata={"type": "string", "description": "Wished proof types, separated by commas; all without it."},
     )
     max_receipts = WholeNumber(
         load_default=None, validate=validate.Range(min=1), metadata={"type": "integer", "minimum": 1}
@@ -55,18 +56,6 @@ class ChallengeQuerySchema(Schema):
     max_bytes = WholeNumber(
         load_default=None, validate=validate.Range(min=1), metadata={"type": "integer", "minimum": 1}
     )
-
-
-def parse_capabilities(text: str) -> tuple[ProofType, ...]:
-    """Read a list of proof type names separated by commas; raise ValidationError for an unknown one."""
-    if not text:
-        return ()
-    names = text.split(",")
-    unknown = [name for name in names if name not in PROOF_TYPE_NAMES]
-    if unknown:
-        known = ", ".join(kind.json_name for kind in ProofType)
-        raise ValidationError({"cap": [f"{unknown[0][:40]!r} is not a proof type; known are {known}."]})
-    return tuple(PROOF_TYPE_NAMES[name] for name in names)
 
 
 class ChallengeSchema(Schema):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Response
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from pouw.protocol.canonical import bytes_field, encode_signed_token, integer_field, message_field
 from pouw.protocol.tokens import encode_wire
@@ -86,6 +89,12 @@ def verdict_protobuf(verdict: Verdict, signature: bytes) -> bytes:
             message_field(4, signed),
         )
     )
+
+
+@functools.lru_cache(maxsize=256)  # the same few headers, with every request
+def best_encoding(accept: str | None) -> str:
+    """Return which of the two encodings an ``Accept`` header prefers; JSON where it prefers neither."""
+    return parse_accept_header(accept, MIMEAccept).best_match((JSON, PROTOBUF), default=JSON)
 
 
 CHALLENGE_ENCODERS = {JSON: challenge_json, PROTOBUF: challenge_protobuf}
