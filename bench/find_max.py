@@ -46,7 +46,8 @@ def find_max(
         click.echo(f"  {rate:,.0f} receipts/s {'holds' if holds(runs[-1]) else 'does not hold'}")
         return holds(runs[-1])
 
-    rate = _narrow(guess["receipts_per_sec"], lambda each: attempt(each, length, "probe"))
+    at_least = mix.batch_size / length  # where the guess was too short for a single answer
+    rate = _narrow(max(guess["receipts_per_sec"], at_least), lambda each: attempt(each, length, "probe"))
     for _ in range(_CONFIRMATIONS):
         if attempt(rate, seconds, "confirmation"):
             return runs, rate

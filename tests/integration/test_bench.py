@@ -15,6 +15,7 @@ from bench import audit, measure, site
 from bench.__main__ import main
 from bench.commands import everything
 from bench.corpus import Corpus, Mix, make_clients, sign
+from bench.find_max import find_max, holds
 from bench.load import Generator
 from bench.measure import Load
 from pouw import _fastverify
@@ -123,7 +124,14 @@ def test_submit_finds_the_highest_rate(out: Path, node: Site) -> None:
     assert labels[0] == "closed loop for a first guess"
     assert set(labels[1:]) == {"probe", "confirmation"}
     last = result["runs"][-1]
-    assert result["max_receipts_per_sec"] == pytest.approx(last["rate"] * 100)
+    assert result["max_receipts_per_sec"] == pytest.approx(last["rate"] * 100 if holds(last) else 0.0)
+
+
+def test_a_search_goes_on_where_its_first_guess_saw_no_answer(node: Site) -> None:
+    mix = Mix(1, batch_size=1, dids=1)
+    runs, _rate = find_max(node, make_clients(node.base, 1), mix, 1, 0.0005)
+    assert runs[0]["receipts_per_sec"] == 0
+    assert {run["label"].split(" at ")[0] for run in runs[1:]} == {"probe", "confirmation"}
 
 
 def test_submit_without_a_database_is_not_audited(node: Site, out: Path) -> None:
