@@ -10,14 +10,10 @@ from __future__ import annotations
 import mmap
 import struct
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gevent
 from gevent.server import StreamServer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _SEATS = 1_024  # more than workers ever live at a time
 _ENTRY = struct.Struct("=q")
@@ -63,14 +59,13 @@ class Share:
         self._since: float | None = None
         board.set(number, 0)
 
-    @contextmanager
-    def connection(self) -> Iterator[None]:
-        """Count a connection until the end of the block."""
+    def took(self) -> None:
+        """Count a connection that was accepted."""
         self._count(1)
-        try:
-            yield
-        finally:
-            self._count(-1)
+
+    def ended(self) -> None:
+        """Count a connection no more."""
+        self._count(-1)
 
     def leave(self) -> None:
         """Let nobody wait for this worker any more: it takes no more connections."""
@@ -98,9 +93,13 @@ class Share:
 
 
 class Server(StreamServer):
-    """Accepts one connection at a time, as long as it is this worker's turn."""
+    """Accepts connections as long as it is this worker's turn.
 
-    max_accept = 1
+    It takes several at a time: those who connect while others keep the worker busy would wait for a turn of the event
+    loop each.
+    """
+
+    max_accept = 16
 
     def __init__(self, share: Share, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -109,10 +108,18 @@ class Server(StreamServer):
     def do_read(self) -> Any:
         """Accept a connection; None where there is none, or where another worker is to take it."""
         if not self._share.holds_back():
-            return super().do_read()
+            accepted = super().do_read()
+            if accepted is not None:
+                self._share.took()
+            return accepted
         self.stop_accepting()  # not to keep the other one from a processor by asking again and again
         gevent.spawn_later(_PAUSE_SECS, self._go_on)
         return None
+
+    def do_close(self, sock: Any, *arguments: Any) -> None:
+        """Close a connection that :meth:`do_read` returned; gevent calls this once for each, however it ends."""
+        self._share.ended()
+        super().do_close(sock, *arguments)
 
     def _go_on(self) -> None:
         if self.started:

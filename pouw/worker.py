@@ -153,11 +153,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
             gevent.sleep(_LINGER_SECS)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Count the connection, shake hands within the time that headers have, and then serve it."""
-        with self._share.connection():
-            self._serve(listener, client, addr)
-
-    def _serve(self, listener: Any, client: Any, addr: Any) -> None:
+        """Shake hands within the time that headers have, and then serve the connection."""
         if isinstance(client, ssl.SSLSocket):
             try:
                 with gevent.Timeout(self.cfg.keepalive):
