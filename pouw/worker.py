@@ -88,11 +88,6 @@ class OneWrite:
         if self._head is not None:
             self._connection.sendall(self._take())
 
-    def shutdown(self, how: int) -> None:
-        """Shut down as the connection does; what was kept is not sent any more."""
-        self._take()
-        self._connection.shutdown(how)
-
     def _take(self) -> bytes:
         head, self._head = self._head, None
         return head or b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pouw.errors import StoreError
 from pouw.protocol.merkle import path
 from pouw.service.pieces import split
 from pouw.store import epochs as store
@@ -14,6 +15,7 @@ from pouw.store.trees import PIECE_LEAVES, PREFIX_BYTES
 if TYPE_CHECKING:
     from pouw.service.readers import Readers
     from pouw.store.epochs import EpochRow
+    from pouw.store.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,20 @@ class ClosedEpochs:
 
     def prove(self, epoch: int, nonce: bytes) -> list[Proof]:
         """Return a proof for each receipt of a closed epoch whose nonce begins with the same 16 bytes: mostly one."""
-        proofs = []
-        roots: list[bytes] = []
-        for piece in self._read(trees.find, epoch, nonce[:PREFIX_BYTES]):
-            hashes = split(piece.leaves)
-            for place, prefix in enumerate(split(piece.nonces, PREFIX_BYTES)):
-                if prefix == nonce[:PREFIX_BYTES]:
-                    roots = roots or self._read(trees.roots, epoch)
-                    siblings = path(hashes, place) + path(roots, piece.number)
-                    proofs.append(Proof(piece.number * PIECE_LEAVES + place, hashes[place], siblings))
-        return proofs
+        return self._read(_prove, epoch, nonce)
+
+
+def _prove(pool: Pool, epoch: int, nonce: bytes) -> list[Proof]:
+    """Read all that a proof is made of from one server."""
+    if store.find(pool, epoch) is None:
+        raise StoreError("This server does not have the epoch yet")  # the primary had it, or nobody would ask
+    proofs = []
+    roots: list[bytes] = []
+    for piece in trees.find(pool, epoch, nonce[:PREFIX_BYTES]):
+        hashes = split(piece.leaves)
+        for place, prefix in enumerate(split(piece.nonces, PREFIX_BYTES)):
+            if prefix == nonce[:PREFIX_BYTES]:
+                roots = roots or trees.roots(pool, epoch)
+                siblings = path(hashes, place) + path(roots, piece.number)
+                proofs.append(Proof(piece.number * PIECE_LEAVES + place, hashes[place], siblings))
+    return proofs

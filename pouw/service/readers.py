@@ -21,7 +21,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _EVERY_SECS = 0.5
-_MOST_MARKS = 1_000
 
 
 class Readers:
@@ -42,7 +41,7 @@ class Readers:
         self._timer = timer
         self._complete_to = -math.inf
         """The standby shows every commit before this moment."""
-        self._marks: deque[tuple[float, int]] = deque(maxlen=_MOST_MARKS)
+        self._marks: deque[tuple[float, int]] = deque(maxlen=math.ceil(most_lag / _EVERY_SECS) + 2)
         self._greenlet: gevent.Greenlet[[Pool], None] | None = None
 
     def start(self) -> None:
@@ -63,7 +62,7 @@ class Readers:
         if self._standby is not None and self.lag() <= self._most_lag:
             try:
                 return query(self._standby, *args, **kwargs)
-            except StoreUnavailable:  # gone, or the query was in the way of what it replays
+            except StoreError:  # gone, or in the way of what it replays, or not (yet) with the tables of this version
                 self._complete_to = -math.inf  # until the next look: nobody else has to find out
         return query(self._primary, *args, **kwargs)
 
@@ -87,14 +86,16 @@ class Readers:
         """Mark how far the primary has come, and find the newest mark that the standby has come by."""
         asked_at = self._timer()
         try:
-            self._marks.append((asked_at, store.committed(self._primary)))
+            committed = store.committed(self._primary)
         except StoreError:  # what is known of the standby grows old meanwhile
             return
+        self._marks.append((asked_at, committed.at))
         try:
             reached = store.replayed(standby)
         except StoreError:
             reached = None
-        if reached is None:
+        if reached is None or reached.cluster != committed.cluster:
             self._complete_to = -math.inf
-        while reached is not None and self._marks and self._marks[0][1] <= reached:
+            return
+        while self._marks and self._marks[0][1] <= reached.at:
             self._complete_to = self._marks.popleft()[0]

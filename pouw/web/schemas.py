@@ -48,7 +48,11 @@ class ChallengeQuerySchema(Schema):
 
     cap = Capabilities(
         load_default=(),
-        metadata={"type": "string", "description": "Wished proof types, separated by commas; all without it."},
+        metadata={
+            "type": "string",
+            "default": "",
+            "description": "Wished proof types, separated by commas; all without it.",
+        },
     )
     max_receipts = WholeNumber(
         load_default=None, validate=validate.Range(min=1), metadata={"type": "integer", "minimum": 1}

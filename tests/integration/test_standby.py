@@ -19,6 +19,7 @@ from pouw.local.postgres import EmbeddedPostgres
 from pouw.local.servers import LocalServers
 from pouw.service.readers import Readers
 from pouw.store import migrations
+from pouw.store import standby as store
 from pouw.store.pool import open_pool
 from tests.support import API, Identity, signed, wait_for
 
@@ -180,6 +181,37 @@ def test_a_promoted_standby_is_no_standby(
     wait_for(lambda: state(node) == "down")
     work(node, client, 2)
     assert receipts(node, client) == 2
+
+
+def test_a_standby_without_the_tables_fails_no_read(
+    start_node: StartNode, primary: EmbeddedPostgres, standby: Standby, client: Identity
+) -> None:
+    """As one that has not replayed a migration yet, or a URL with the wrong database."""
+    url = standby.server.url("postgres")
+    node = start_node(primary.url(), workers=1, read_database_url=url, read_lag_secs=5, db_timeout_secs=2)
+    wait_for(lambda: state(node) == "ok")
+    work(node, client, 2)
+    for _ in range(5):
+        assert receipts(node, client) == 2
+        assert node.http.get(f"{API}/epochs").status == 200
+
+
+def test_a_standby_of_another_cluster_is_none(standby: Standby, open_tmp: Path) -> None:
+    """Its position says nothing: here it is far ahead of a primary that has just been made."""
+    with LocalServers(open_tmp / "other", valkey=False) as servers:
+        assert servers.postgres is not None
+        stranger = open_pool(servers.postgres.url("postgres"), size=1, timeout=5)
+        there = open_pool(standby.server.url(), size=1, timeout=5)
+        newest, reached = store.committed(stranger), store.replayed(there)
+        assert reached is not None
+        assert reached.at > newest.at
+        readers = Readers(stranger, there)
+        readers.start()
+        gevent.sleep(1)
+        assert readers.lag() == float("inf")
+        readers.stop()
+        stranger.close()
+        there.close()
 
 
 def test_without_the_primary_nothing_is_known_of_the_standby(standby: Standby) -> None:

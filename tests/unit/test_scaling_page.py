@@ -12,17 +12,24 @@ OWN_CONNECTION = {"pool.py", "migrations.py", "arrays.py"}
 
 
 def functions() -> set[str]:
-    """Return ``module.function`` of each public function that takes a pool or a connection."""
+    """Return ``module.function`` of what takes a pool or a connection, and of what an object does that was given one."""
     found = set()
     for path in sorted(STORE.glob("*.py")):
         if path.name in OWN_CONNECTION:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-                kinds = {ast.unparse(each.annotation) for each in node.args.args if each.annotation is not None}
-                if kinds & {"Pool", "Connection[TupleRow]"}:
-                    found.add(f"{path.stem}.{node.name}")
-    return found
+            if isinstance(node, ast.FunctionDef) and asks(node):
+                found.add(f"{path.stem}.{node.name}")
+            elif isinstance(node, ast.ClassDef):
+                methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+                if any(each.name == "__init__" and asks(each) for each in methods):
+                    found |= {f"{path.stem}.{each.name}" for each in methods}
+    return {name for name in found if not name.partition(".")[2].startswith("_")}
+
+
+def asks(function: ast.FunctionDef) -> bool:
+    kinds = {ast.unparse(each.annotation) for each in function.args.args if each.annotation is not None}
+    return bool(kinds & {"Pool", "Connection[TupleRow]"})
 
 
 def test_every_function_of_the_store_is_in_one_row_of_the_page() -> None:
