@@ -12,7 +12,7 @@ OWN_CONNECTION = {"pool.py", "migrations.py", "arrays.py"}
 
 
 def functions() -> set[str]:
-    """Return ``module.function`` of what takes a pool or a connection, and of what an object does that was given one."""
+    """Return ``module.function`` of what takes a pool or a connection, or belongs to an object that was given one."""
     found = set()
     for path in sorted(STORE.glob("*.py")):
         if path.name in OWN_CONNECTION:
