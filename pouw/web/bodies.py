@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from marshmallow import Schema, ValidationError
 
@@ -17,8 +18,6 @@ from pouw.web.wire import JSON, PROTOBUF
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from werkzeug.datastructures import MultiDict
 
     from pouw.web.intake import Intake
 
@@ -64,11 +63,11 @@ def read_small(intake: Intake, schema: Schema, most: int = _SMALL_BODY_BYTES) ->
     return body, load(schema, value, status=422, kind="bad-member", title=title)
 
 
-def load_query(schema: Schema, query: MultiDict[str, str]) -> Any:
-    """Load a request's query; raise a :class:`Problem` that names every fault by its parameter."""
+def load_query(schema: Schema, query: bytes) -> Any:
+    """Load a request's query string; raise a :class:`Problem` that names every fault by its parameter."""
     title = "A parameter is not as it should be."
     return _named(
-        lambda: schema.load(schemas.plain_query(query.to_dict(flat=False))),
+        lambda: schema.load(schemas.plain_query(parse_qs(query.decode(errors="replace"), keep_blank_values=True))),
         status=400,
         kind="bad-parameter",
         title=title,

@@ -49,7 +49,7 @@ def _add_collection(blp: Blueprint, disputes: Disputes, signatures: Signatures, 
         def get(self) -> Response:
             """List disputes (operators)."""
             signatures.require_operator()
-            query = load_query(query_schema, request.args)
+            query = load_query(query_schema, request.query_string)
             rows = disputes.page(query["state"], query["cursor"], query["limit"])
             following = str(rows[-1].id) if len(rows) == query["limit"] else None
             return as_json({"items": [_shown(row) for row in rows], "next": following})

@@ -47,7 +47,7 @@ def _add_epochs(blp: Blueprint, epochs: ClosedEpochs) -> None:
         )
         def get(self) -> Response:
             """List closed epochs with their manifests."""
-            query = load_query(query_schema, request.args)
+            query = load_query(query_schema, request.query_string)
             rows = epochs.page(query["cursor"], query["limit"])
             following = str(rows[-1].epoch) if len(rows) == query["limit"] else None
             return as_json({"items": [_shown(row) for row in rows], "next": following}, cache=_SHORTLY)

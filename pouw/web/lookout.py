@@ -38,7 +38,7 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
         def get(self) -> Response:
             """Look through rejections by DID, reason, detail and time (operators)."""
             signatures.require_operator()
-            query = load_query(all_schema, request.args)
+            query = load_query(all_schema, request.query_string)
             return _page(history.rejections(**query), query["limit"])
 
     @blp.route("/rejections/<did>")
@@ -50,7 +50,7 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
         def get(self, did: str) -> Response:
             """Look through a DID's rejections: that DID or an operator."""
             signatures.require(did)
-            query = load_query(own_schema, request.args)
+            query = load_query(own_schema, request.query_string)
             return _page(history.rejections(did=did, **query), query["limit"])
 
     @blp.route("/anomalies")
@@ -62,7 +62,7 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
         def get(self) -> Response:
             """Look through anomaly flags by DID, epoch and kind (operators)."""
             signatures.require_operator()
-            query = load_query(anomaly_schema, request.args)
+            query = load_query(anomaly_schema, request.query_string)
             return _page(history.anomalies(**query), query["limit"])
 
     return blp

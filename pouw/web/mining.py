@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE
-from werkzeug.datastructures import MultiDict
 
 from pouw.stages import stage
 from pouw.web import schemas
@@ -45,7 +43,7 @@ def blueprint(
 
     @functools.lru_cache(maxsize=256)  # the same few queries, with every request
     def wished(query: bytes) -> Any:
-        return load_query(query_schema, MultiDict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
+        return load_query(query_schema, query)
 
     @blp.route("/challenge")
     class ChallengeView(MethodView):

@@ -43,7 +43,7 @@ def blueprint(history: History, signatures: Signatures) -> Blueprint:
             )
             def get(self, did: str) -> Response:
                 signatures.require(did)
-                query = load_query(query_schema, request.args)
+                query = load_query(query_schema, request.query_string)
                 rows = read(did, query["cursor"], query["limit"])
                 last = rows[-1][key] if len(rows) == query["limit"] else None
                 extra = {"pending": history.pending(did)} if read == history.batches else {}

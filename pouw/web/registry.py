@@ -47,7 +47,7 @@ def blueprint(identities: Identities, signatures: Signatures, intake: Intake, se
         def get(self) -> Response:
             """List identities, retired keys included (operators)."""
             signatures.require_operator()
-            query = load_query(query_schema, request.args)
+            query = load_query(query_schema, request.query_string)
             rows = identities.page(query["cursor"], query["limit"])
             following = cursor_of(rows[-1]) if len(rows) == query["limit"] else None
             return as_json({"items": [_shown(row) for row in rows], "next": following})

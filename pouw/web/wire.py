@@ -91,11 +91,11 @@ def verdict_protobuf(verdict: Verdict, signature: bytes) -> bytes:
     )
 
 
+CHALLENGE_ENCODERS = {JSON: challenge_json, PROTOBUF: challenge_protobuf}
+VERDICT_ENCODERS = {JSON: verdict_json, PROTOBUF: verdict_protobuf}
+
+
 @functools.lru_cache(maxsize=256)  # the same few headers, with every request
 def best_encoding(accept: str | None) -> str:
     """Return which of the two encodings an ``Accept`` header prefers; JSON where it prefers neither."""
-    return parse_accept_header(accept, MIMEAccept).best_match((JSON, PROTOBUF), default=JSON)
-
-
-CHALLENGE_ENCODERS = {JSON: challenge_json, PROTOBUF: challenge_protobuf}
-VERDICT_ENCODERS = {JSON: verdict_json, PROTOBUF: verdict_protobuf}
+    return parse_accept_header(accept, MIMEAccept).best_match(CHALLENGE_ENCODERS, default=JSON)

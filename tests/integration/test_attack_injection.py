@@ -172,3 +172,10 @@ def test_hostile_values_of_every_header_are_no_fault(shared_node: Node) -> None:
             for path in (f"{API}/challenge", "/docs/swagger-ui.css"):
                 answers = talk(shared_node, request(f"GET {path} HTTP/1.1", f"{name}: {value}"))
                 assert statuses(answers)[0] in (200, 206, 304, 400, 401, 416), (name, value[:20], answers[:300])
+
+
+@pytest.mark.parametrize("raw", [b"\xff", "é".encode(), b"%ff", b"%"])
+@pytest.mark.parametrize("path", ["/challenge?cap=", "/epochs?limit="])
+def test_bytes_of_a_query_that_are_no_text_are_a_bad_parameter(shared_node: Node, path: str, raw: bytes) -> None:
+    sent = b"GET " + f"{API}{path}".encode() + raw + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert statuses(talk(shared_node, sent)) == [400]

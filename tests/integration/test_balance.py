@@ -44,3 +44,13 @@ def test_a_burst_of_connections_is_shared_out(start_node: StartNode, shared_url:
     for each in burst:
         each.close()
     node.stop()
+
+
+def test_an_answers_head_and_body_arrive_at_once(shared_node: Node) -> None:
+    asked = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", shared_node.port), timeout=5) as connection:
+        for _ in range(100):
+            connection.sendall(asked)
+            head, _, body = connection.recv(65_536).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ import psutil
 import psycopg
 import pytest
 
-from pouw.errors import StoreUnavailable
+from pouw.errors import StoreError, StoreUnavailable
 from pouw.local.place import server_account, socket_directory
 from pouw.local.ports import free_port
 from pouw.local.postgres import EmbeddedPostgres
 from pouw.local.servers import LocalServers
+from pouw.service.closed import ClosedEpochs
 from pouw.service.readers import Readers
 from pouw.store import migrations
 from pouw.store import standby as store
@@ -26,6 +28,7 @@ from tests.support import API, Identity, signed, wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pouw.store.pool import Pool
     from tests.conftest import StartNode
     from tests.support import Node
 
@@ -196,33 +199,48 @@ def test_a_standby_without_the_tables_fails_no_read(
         assert node.http.get(f"{API}/epochs").status == 200
 
 
-def test_a_standby_of_another_cluster_is_none(standby: Standby, open_tmp: Path) -> None:
+@contextmanager
+def reading(primary: str, standby: Standby) -> Iterator[tuple[Readers, Pool]]:
+    """Readers that have looked, and the pool of their primary."""
+    with (
+        open_pool(primary, size=1, timeout=1) as pool,
+        open_pool(standby.server.url(), size=1, timeout=5) as there,
+    ):
+        readers = Readers(pool, there)
+        readers.start()
+        gevent.sleep(1.5)
+        yield readers, pool
+        readers.stop()
+
+
+def test_a_standby_of_another_cluster_is_none(primary: EmbeddedPostgres, standby: Standby, open_tmp: Path) -> None:
     """Its position says nothing: here it is far ahead of a primary that has just been made."""
+    with reading(primary.url(), standby) as (readers, _pool):
+        assert readers.lag() < 2
     with LocalServers(open_tmp / "other", valkey=False) as servers:
         assert servers.postgres is not None
-        stranger = open_pool(servers.postgres.url("postgres"), size=1, timeout=5)
-        there = open_pool(standby.server.url(), size=1, timeout=5)
-        newest, reached = store.committed(stranger), store.replayed(there)
-        assert reached is not None
-        assert reached.at > newest.at
-        readers = Readers(stranger, there)
-        readers.start()
-        gevent.sleep(1)
-        assert readers.lag() == float("inf")
-        readers.stop()
-        stranger.close()
-        there.close()
+        with reading(servers.postgres.url("postgres"), standby) as (readers, stranger):
+            assert readers.lag() == float("inf")
+            with open_pool(standby.server.url(), size=1, timeout=5) as there:
+                reached = store.replayed(there)
+            assert reached is not None
+            assert reached.at > store.committed(stranger).at
 
 
-def test_without_the_primary_nothing_is_known_of_the_standby(standby: Standby) -> None:
-    nobody = open_pool(f"postgresql://nobody@127.0.0.1:{free_port()}/none", size=1, timeout=0.2)
-    there = open_pool(standby.server.url(), size=1, timeout=5)
-    readers = Readers(nobody, there)
-    readers.start()
-    gevent.sleep(1)
-    assert readers.lag() == float("inf")
-    with pytest.raises(StoreUnavailable, match="reads go to the primary"):
+def test_without_the_primary_what_is_known_of_the_standby_grows_old(
+    primary: EmbeddedPostgres, standby: Standby
+) -> None:
+    with reading(primary.url(), standby) as (readers, pool):
         readers.check()
-    readers.stop()
-    nobody.close()
-    there.close()
+        pool.close()
+        gevent.sleep(2)
+        assert 2 < readers.lag() < float("inf")
+    nobody = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
+    with reading(nobody, standby) as (readers, _pool), pytest.raises(StoreUnavailable, match="reads go to the primary"):
+        readers.check()
+
+
+def test_no_proof_is_made_of_what_a_server_does_not_have(primary: EmbeddedPostgres) -> None:
+    """Or a standby that has yet to hear of an epoch would deny its receipts."""
+    with open_pool(primary.url(), size=1, timeout=5) as pool, pytest.raises(StoreError):
+        ClosedEpochs(Readers(pool)).prove(1, bytes(16))
