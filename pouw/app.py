@@ -6,7 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 from flask import Flask
@@ -54,6 +54,14 @@ if TYPE_CHECKING:
 
 BASE_PATH = "/api/v1/pouw"
 _STANDBY_SECS = 1.0  # then the primary is asked
+
+
+class _App(Flask):
+    """Flask without coroutines: it would look at every function again, whenever it calls it, for being one."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function: none of this application's is a coroutine."""
+        return func
 
 
 class _Api(Api):  # type: ignore[misc]  # flask-smorest has no types
@@ -143,7 +151,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     stats = Stats(pool, epochs, settings.epoch_terms.rules, clock=clock)
     board = Board(pool, health, ring, stats, exposition.totals, quotas.refused_most, clock)
 
-    app = Flask("pouw", static_folder=None)
+    app = _App("pouw", static_folder=None)
     app.config.update(
         API_TITLE="pouw",
         API_VERSION=__version__,

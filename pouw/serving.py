@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-_READ_BYTES = 262_144  # Gunicorn's own 8 KiB make a batch of 100 receipts eight reads
-
 _settings = Settings.from_env()
 logs.configure(_settings.log_level, as_json=_settings.env == "production")
 
@@ -111,22 +109,6 @@ def _stop(server: Any, stop: Callable[[bool], None], graceful: bool = True) -> N
     if graceful and server.reexec_pid == 0:
         STOPPING.begin()
     stop(graceful)
-
-
-def pre_request(_worker: Any, request: Any) -> None:
-    """Read bodies in large pieces; let the application, which is given the body only, end the connection with it.
-
-    A node that stops closes each connection after the answer, so that its clients go elsewhere.
-    """
-    if STOPPING.begun():
-        request.force_close()
-    request.unreader.mxchunk = _READ_BYTES
-    request.body.close_connection = request.force_close
-
-
-def post_request(_worker: Any, _request: Any, _environ: Any, _response: Any) -> None:
-    """Let other connections have their turn: a busy keep-alive connection never yields by itself."""
-    gevent.sleep(0)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

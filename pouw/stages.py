@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from pouw import metrics, tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
+
+    from prometheus_client import Histogram
 
 _times: ContextVar[dict[str, float] | None] = ContextVar("stages", default=None)
 
@@ -20,19 +22,33 @@ def begin() -> None:
     _times.set({})
 
 
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Time one stage of a batch."""
-    start = time.perf_counter()
-    try:
-        with tracing.span(name):
-            yield
-    finally:
-        seconds = time.perf_counter() - start
-        metrics.SUBMIT_STAGE.labels(name).observe(seconds)
+class Stage:
+    """Times one stage of a batch: a context manager, to be entered once."""
+
+    __slots__ = ("_name", "_span", "_start")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._span = tracing.span(name)
+
+    def __enter__(self) -> None:
+        self._span.__enter__()
+        self._start = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        seconds = time.perf_counter() - self._start
+        self._span.__exit__(kind, error, where)
+        _timer(self._name).observe(seconds)
         times = _times.get()
         if times is not None:
-            times[name] = seconds
+            times[self._name] = seconds
+
+
+@functools.cache
+def _timer(name: str) -> Histogram:
+    return metrics.SUBMIT_STAGE.labels(name)
 
 
 def milliseconds() -> dict[str, float]:

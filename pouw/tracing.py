@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ class Trace:
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 _tracer: Any = None
+_NO_SPAN = nullcontext()
 
 
 def current() -> Trace | None:
@@ -78,16 +79,19 @@ def end(attributes: dict[str, Any]) -> None:
         _current.set(None)
 
 
-@contextmanager
-def span(name: str) -> Iterator[None]:
+def span(name: str) -> AbstractContextManager[None]:
     """Record a part of the present request, where its spans are recorded."""
     request = _current.get()
     if _tracer is None or request is None or request.span is None:
-        yield
-        return
+        return _NO_SPAN
+    return _record(name, request.span)
+
+
+@contextmanager
+def _record(name: str, parent: Any) -> Iterator[None]:
     from opentelemetry import trace  # noqa: PLC0415 - an extra that few nodes have
 
-    part = _tracer.start_span(name, context=trace.set_span_in_context(request.span))
+    part = _tracer.start_span(name, context=trace.set_span_in_context(parent))
     try:
         yield
     finally:

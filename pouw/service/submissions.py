@@ -10,7 +10,7 @@ from pouw.protocol.reasons import Detail
 from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
 from pouw.service import batch_log
 from pouw.service.checks import Context, first_failure, resolve_client
-from pouw.stages import stage
+from pouw.stages import Stage
 from pouw.store.submissions import BatchKey, Claim, Outcome, Question, Used, nonce_digests
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Submissions:
         digests = _digests(batch)
         nonces = {batch.receipts[index].challenge_nonce for index in digests}
         question = Question(key, list(nonces), list(digests.values()))
-        with stage("look_up"):
+        with Stage("look_up"):
             known = self._ledger.look_up(question)
         first = known.first_answer(key)
         if first is not None:
@@ -89,7 +89,7 @@ class Submissions:
         for nonce in nonces & known.challenges.keys():
             metrics.CHALLENGE_AGE.observe(context.now - known.challenges[nonce].issued_at)
         failures = [first_failure(receipt, context) for receipt in batch.receipts]
-        with stage("verify"):
+        with Stage("verify"):
             self._verify(batch.receipts, failures, client)
         claims = _claims(batch.receipts, failures, digests, known.challenges)
         # Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited
@@ -135,7 +135,7 @@ class Submissions:
             )
             return Outcome(credited, rejected, render(verdict, signer.sign(signed_bytes(verdict))))
 
-        with stage("commit"):
+        with Stage("commit"):
             answer, outcome = self._ledger.settle(question, known, proven=proven, decide=decide)
         batch_log.note(batch, outcome)
         if outcome is None:

@@ -24,14 +24,15 @@ def register(app: Flask, hsts_secs: int) -> None:
     """Give each request an id, taken over from ``X-Request-Id`` where that is a plain one, and each answer headers."""
 
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.get("request_id", "")
+        headers = response.headers
+        headers["X-Request-Id"] = g.get("request_id", "")
         trace = tracing.current()
         if trace is not None:
-            response.headers["traceparent"] = trace.header()
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.setdefault("Cache-Control", "no-store")
-        if request.is_secure:  # over plain HTTP it would mean nothing (RFC 6797, section 7.2)
-            response.headers["Strict-Transport-Security"] = f"max-age={hsts_secs}"
+            headers["traceparent"] = trace.header()
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers.setdefault("Cache-Control", "no-store")
+        if request.scheme == "https":  # over plain HTTP it would mean nothing (RFC 6797, section 7.2)
+            headers["Strict-Transport-Security"] = f"max-age={hsts_secs}"
         _observe(response.status_code)
         return response
 
@@ -41,8 +42,11 @@ def register(app: Flask, hsts_secs: int) -> None:
 
 
 def _observe(status: int) -> None:
-    method = request.method if request.method in metrics.METHODS else "other"
-    route = "unknown" if request.url_rule is None else request.url_rule.rule
+    method = request.method
+    if method not in metrics.METHODS:
+        method = "other"
+    rule = request.url_rule
+    route = "unknown" if rule is None else rule.rule
     seconds = time.perf_counter() - g.began
     metrics.HTTP_DURATION.labels(method, route, status).observe(seconds)
     if status >= _REFUSED and log.wants_info() and _often.due():
@@ -59,7 +63,9 @@ def _begin() -> None:
     g.began = time.perf_counter()
     metrics.INFLIGHT.inc()
     stages.begin()
-    tracing.begin(request.headers.get("traceparent"), request.endpoint or "unknown")
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.match(given) else os.urandom(16).hex()
-    request_id.set(g.request_id)
+    environ = request.environ
+    tracing.begin(environ.get("HTTP_TRACEPARENT"), request.endpoint or "unknown")
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    name = given if _REQUEST_ID.match(given) else os.urandom(16).hex()
+    g.request_id = name
+    request_id.set(name)

@@ -107,5 +107,5 @@ def _give_up_on_body() -> None:
     body = request.environ["wsgi.input"]
     if hasattr(body, "failed"):
         body.failed = True
-    if hasattr(body, "close_connection"):  # see pouw.serving.pre_request
+    if hasattr(body, "close_connection"):  # see pouw.worker.Worker.handle_request
         body.close_connection()

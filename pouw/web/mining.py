@@ -10,7 +10,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 from marshmallow import EXCLUDE
 
-from pouw.stages import stage
+from pouw.stages import Stage
 from pouw.web import schemas
 from pouw.web.bodies import DECODERS, load_batch, load_query
 from pouw.web.describe import answers, content
@@ -84,7 +84,7 @@ def blueprint(
             with intake.body(tuple(DECODERS), settings.body_max_bytes) as (body, content_type), intake.slot():
                 # Not before the body was read: a client that is hung up on while it sends may not see the answer.
                 maintenance.admit()
-                with stage("decode"):
+                with Stage("decode"):
                     batch = load_batch(body, content_type, settings.batch_size_max)
                 answer = submissions.submit(batch, VERDICT_ENCODERS[content_type])
             response = Response(answer.body, content_type=content_type)

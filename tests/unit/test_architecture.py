@@ -27,6 +27,8 @@ ALLOWED = {
     "logs": {"tracing"},
     "gather": set(),
     "balance": set(),
+    "answers": set(),
+    "heads": {"answers"},
     "protocol": {"errors"},
     "verify": {"_fastverify", "errors", "logs", "metrics", "protocol"},
     "limits": {"errors"},
@@ -94,7 +96,7 @@ ALLOWED = {
         "client",
         "protocol",
     },
-    "worker": {"balance", "stopping"},
+    "worker": {"balance", "heads", "stopping"},
     "__main__": {"cli"},
 }
 FLASK_ROOMS = {"web", "app", "serving"}

@@ -1,0 +1,101 @@
+"""The Gunicorn worker by itself, under an application that does what ours never should."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pouw.local.ports import free_port
+from tests.support import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APPLICATION = """
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/broken":
+        raise RuntimeError("before the answer")
+    start_response("200 OK", [("Content-Length", "8")] if path != "/chunked" else [])
+    return torn() if path == "/torn" else [b"half", b"half"]
+
+def torn():
+    yield b"half"
+    raise RuntimeError("amid the answer")
+"""
+
+
+CONFIGURATION = """
+bind = "127.0.0.1:{port}"
+worker_class = "pouw.worker.Worker"
+http_parser = "python"
+keepalive = 10
+forwarder_headers = ""
+secure_scheme_headers = {{}}
+control_socket_disable = True
+"""
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    folder = tmp_path_factory.mktemp("application")
+    (folder / "application.py").write_text(APPLICATION)
+    chosen = free_port()
+    (folder / "gunicorn.conf.py").write_text(CONFIGURATION.format(port=chosen))
+    log = folder / "log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "gunicorn", "application"]
+        child = subprocess.Popen(command, cwd=folder, stderr=output, env={"PATH": os.environ["PATH"]})
+    try:
+        wait_for(lambda: answers(chosen), timeout=30)
+        yield chosen, log
+    finally:
+        child.terminate()
+        assert child.wait(30) == 0
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def talk(port: int, *paths: str) -> bytes:
+    """Ask for each path on one connection; return all that came until the worker closed it."""
+    received = bytearray()
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as peer:
+        peer.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: node\r\n\r\n".encode() for path in paths))
+        peer.shutdown(socket.SHUT_WR)
+        while some := peer.recv(65_536):
+            received += some
+    return bytes(received)
+
+
+def test_what_fails_before_its_answer_is_a_problem_and_the_connections_end(port: tuple[int, Path]) -> None:
+    text = talk(port[0], "/broken", "/")
+    assert text.startswith(b"HTTP/1.1 500 ")
+    assert b"urn:pouw:problem:internal-error" in text
+    assert text.count(b"HTTP/1.1") == 1
+
+
+def test_what_fails_amid_its_answer_is_cut_logged_and_followed_by_nothing(port: tuple[int, Path]) -> None:
+    for _ in range(2):  # its head is recalled the second time
+        text = talk(port[0], "/torn", "/")
+        assert text.endswith(b"\r\n\r\nhalf"), "four of the eight bytes that were announced"
+        assert text.count(b"HTTP/1.1") == 1
+    assert port[1].read_text().count("RuntimeError: amid the answer") == 2
+
+
+def test_a_connection_goes_on_after_whole_answers(port: tuple[int, Path]) -> None:
+    text = talk(port[0], "/", "/chunked", "/")
+    assert text.count(b"HTTP/1.1 200 OK") == 3
+    assert text.count(b"\r\n\r\nhalfhalf") == 2
+    assert b"\r\n\r\n4\r\nhalf\r\n4\r\nhalf\r\n0\r\n\r\n" in text
