@@ -160,9 +160,7 @@ def peer(running: LocalServers) -> Iterator[Site]:
         connection.execute(schema.encode())
     port = free_port()
     shown = {"PEER_WORKERS": _PEER_WORKERS}
-    command = [sys.executable, "-m", "uvicorn", "bench.peers.service:app", "--port", str(port)]
-    command += ["--workers", _PEER_WORKERS, "--loop", "uvloop", "--http", "httptools"]
-    command += ["--no-access-log", "--log-level", "warning", "--backlog", "4096"]
+    command = [sys.executable, "-m", "bench.peers.workers", str(port), _PEER_WORKERS]
     environ = {"PEER_DATABASE_URL": url, "PYTHONPATH": str(Path(__file__).parent.parent)}
     with _started(command, environ, port, url, shown) as site:
         site.wait_ready("/api/v1/pouw/challenge")

@@ -23,6 +23,11 @@ class Answer(Response):  # type: ignore[misc]  # Gunicorn has no types
         self.headers_sent = False
         self._head = b""
 
+    @property
+    def begun(self) -> bool:
+        """Whether some of it has left."""
+        return bool(self.headers_sent and not self._head)
+
     def default_headers(self) -> list[str]:
         """Return the status line and the headers that every answer has; the date is written once a second."""
         major, minor = self.req.version

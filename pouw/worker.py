@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import ssl
 import uuid
@@ -70,6 +71,8 @@ class _WorkerStops(BaseException):
 
 class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
     """Answers requests that never reach the application: those that are not HTTP, or have too much of it."""
+
+    alive: bool
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -141,37 +144,52 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Let the application answer a request; raise StopIteration where it was the connection's last."""
+        self.cfg.pre_request(self, req)
         if STOPPING.begun():
             req.force_close()  # a client of a node that stops is to go elsewhere with its next request
         req.unreader.mxchunk = _READ_BYTES
         req.body.close_connection = req.force_close  # the application, which is given the body only, may end it all
         answer, environ = req.begin(sock, addr, listener_name)
+        self._count()
         if not self.alive:
             answer.force_close()
+        began = dt.datetime.now(dt.UTC)
         try:
-            self._answer(answer, environ)
-        except OSError:
-            raise
-        except gevent.GreenletExit:
-            raise StopIteration from None  # the worker's time to stop is over
-        except Exception:
-            if not answer.headers_sent:
-                raise
-            self.log.exception("request_failed")  # it is too late for another answer
-            raise StopIteration from None
+            self._answer(answer, environ, addr)
+        finally:
+            if answer.status is not None:
+                self.log.access(answer, req, environ, dt.datetime.now(dt.UTC) - began)
+            self.cfg.post_request(self, req, environ, answer)
         if answer.should_close():
             raise StopIteration
         gevent.sleep(0)  # other connections have their turn: a busy one never yields by itself
 
-    def _answer(self, answer: Answer, environ: dict[str, Any]) -> None:
-        pieces = self.wsgi(environ, answer.start_response)
+    def _count(self) -> None:
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("This worker leaves after %d requests.", self.nr)
+            self.alive = False
+
+    def _answer(self, answer: Answer, environ: dict[str, Any], addr: Any) -> None:
         try:
-            for piece in pieces:
-                answer.write(piece)
-            answer.close()
-        finally:
-            if hasattr(pieces, "close"):
-                pieces.close()
+            pieces = self.wsgi(environ, answer.start_response)
+            try:
+                for piece in pieces:
+                    answer.write(piece)
+                answer.close()
+            finally:
+                if hasattr(pieces, "close"):
+                    pieces.close()
+        except gevent.GreenletExit:
+            raise StopIteration from None  # the worker's time to stop is over
+        except OSError:
+            raise
+        except Exception:
+            if not answer.begun:
+                raise
+            fields = {"status": answer.status_code, "peer": addr[0] if addr else ""}
+            self.log.exception("request_failed", extra={"fields": fields})  # it is too late for another answer
+            raise StopIteration from None
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:  # noqa: ARG002 - its signature
         """Answer and log a request that could not be handled; the connection is closed after it."""

@@ -23,10 +23,13 @@ def application(environ, start_response):
     if path == "/broken":
         raise RuntimeError("before the answer")
     start_response("200 OK", [("Content-Length", "8")] if path != "/chunked" else [])
-    return torn() if path == "/torn" else [b"half", b"half"]
+    if path in ("/torn", "/late"):
+        return torn(b"half" if path == "/torn" else None)
+    return [b"half", b"half"]
 
-def torn():
-    yield b"half"
+def torn(first):
+    if first:
+        yield first
     raise RuntimeError("amid the answer")
 """
 
@@ -39,15 +42,17 @@ keepalive = 10
 forwarder_headers = ""
 secure_scheme_headers = {{}}
 control_socket_disable = True
+accesslog = "{folder}/access"
+max_requests = 30
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     folder = tmp_path_factory.mktemp("application")
     (folder / "application.py").write_text(APPLICATION)
     chosen = free_port()
-    (folder / "gunicorn.conf.py").write_text(CONFIGURATION.format(port=chosen))
+    (folder / "gunicorn.conf.py").write_text(CONFIGURATION.format(port=chosen, folder=folder))
     log = folder / "log"
     with log.open("wb") as output:
         command = [sys.executable, "-m", "gunicorn", "application"]
@@ -79,8 +84,9 @@ def talk(port: int, *paths: str) -> bytes:
     return bytes(received)
 
 
-def test_what_fails_before_its_answer_is_a_problem_and_the_connections_end(port: tuple[int, Path]) -> None:
-    text = talk(port[0], "/broken", "/")
+@pytest.mark.parametrize("path", ["/broken", "/late"])
+def test_what_fails_before_a_byte_of_its_answer_is_a_problem(port: tuple[int, Path], path: str) -> None:
+    text = talk(port[0], path, "/")
     assert text.startswith(b"HTTP/1.1 500 ")
     assert b"urn:pouw:problem:internal-error" in text
     assert text.count(b"HTTP/1.1") == 1
@@ -99,3 +105,13 @@ def test_a_connection_goes_on_after_whole_answers(port: tuple[int, Path]) -> Non
     assert text.count(b"HTTP/1.1 200 OK") == 3
     assert text.count(b"\r\n\r\nhalfhalf") == 2
     assert b"\r\n\r\n4\r\nhalf\r\n4\r\nhalf\r\n0\r\n\r\n" in text
+    access = (port[1].parent / "access").read_text()
+    assert access.count('"GET / HTTP/1.1" 200 8') == 2
+
+
+def test_a_worker_leaves_after_as_many_requests_as_gunicorn_was_told(port: tuple[int, Path]) -> None:
+    text = talk(port[0], *["/"] * 40)
+    assert text.count(b"HTTP/1.1 200 OK") == 30
+    assert text.count(b"Connection: close") == 1
+    wait_for(lambda: port[1].read_text().count("Booting worker") == 2)
+    assert talk(port[0], "/").endswith(b"halfhalf")
