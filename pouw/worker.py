@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import ssl
+import time
 import uuid
 from contextlib import contextmanager
 from functools import partial
@@ -58,7 +59,7 @@ _READ_BYTES = 262_144
 """Bodies are read in pieces of this size; Gunicorn's own 8 KiB make a batch of 100 receipts eight reads."""
 
 _LINGER_SECS = 0.5
-"""How long a connection without a request is kept once the worker stops: a request may be under way on it."""
+"""How long a connection waits for a request once the worker stops: one may be under way on it, even on a new one."""
 
 
 BOARD = Board()
@@ -76,7 +77,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._waiting: set[Any] = set()
+        self._waiting: dict[Any, float] = {}  # greenlets, and since when
+        self._left_at = 0.0
         self._share = Share(BOARD, self.age)
         self._told = False
 
@@ -99,14 +101,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
     def timeout_ctx(self) -> Iterator[None]:
         """Wait for a request, but neither for ever nor while the worker stops; Gunicorn goes on without one."""
         greenlet = gevent.getcurrent()
-        self._waiting.add(greenlet)
+        self._waiting[greenlet] = time.monotonic()
         try:
             with gevent.Timeout(self.cfg.keepalive, False):  # type: ignore[arg-type]  # gevent's way to be silent
                 yield
         except _WorkerStops:
             pass
         finally:
-            self._waiting.discard(greenlet)
+            del self._waiting[greenlet]
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Leave; where the whole node stops only after a while, in which it says that it is not ready.
@@ -122,13 +124,20 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
         """Take no new connections, finish what is in flight, and close connections without a request."""
         super().handle_exit(sig, frame)
         self._share.leave()
-        gevent.spawn_later(_LINGER_SECS, self._end_waiting)
+        self._left_at = time.monotonic()
+        gevent.spawn(self._end_waiting)
 
     def _end_waiting(self) -> None:
         while True:
-            for greenlet in list(self._waiting):
-                gevent.kill(greenlet, _WorkerStops)
-            gevent.sleep(_LINGER_SECS)
+            long_ago = time.monotonic() - _LINGER_SECS
+            for greenlet, since in self._waiting.items():
+                if max(since, self._left_at) <= long_ago:
+                    gevent.get_hub().loop.run_callback(self._stop_waiting, greenlet)
+            gevent.sleep(_LINGER_SECS / 5)
+
+    def _stop_waiting(self, greenlet: Any) -> None:
+        if greenlet in self._waiting:  # else its request came meanwhile
+            greenlet.throw(_WorkerStops)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Shake hands within the time that headers have, and then serve the connection."""

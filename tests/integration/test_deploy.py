@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,9 +172,8 @@ class Handed(Node):
         return self
 
 
-def test_a_restart_behind_systemds_socket_refuses_nobody(
-    servers: LocalServers, new_database: Callable[[], str], tmp_path: Path
-) -> None:
+@pytest.fixture
+def handed(servers: LocalServers, new_database: Callable[[], str], tmp_path: Path) -> Iterator[Handed]:
     assert servers.valkey is not None
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     environ = {
@@ -186,6 +186,13 @@ def test_a_restart_behind_systemds_socket_refuses_nobody(
     }
     node = Handed(tmp_path / "log", environ, listener)
     node.start()
+    yield node
+    node.stop()
+    listener.close()
+
+
+def test_a_restart_behind_systemds_socket_refuses_nobody(handed: Handed) -> None:
+    node = handed
     faults: list[str] = []
     answers: list[int] = []
     ending = threading.Event()
@@ -218,7 +225,27 @@ def test_a_restart_behind_systemds_socket_refuses_nobody(
         ending.set()
         for thread in threads:
             thread.join()
-        node.stop()
-        listener.close()
     assert faults == [], node.log.read_text()
     assert set(answers) == {200}
+
+
+def test_who_connects_while_a_node_stops_and_asks_a_moment_later_is_answered(handed: Handed) -> None:
+    request = b"GET /health/live HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
+    process = handed.process
+    assert process is not None
+    process.send_signal(signal.SIGTERM)
+    asked: list[socket.socket] = []
+    silent: deque[tuple[float, socket.socket]] = deque()
+    while process.poll() is None or silent:
+        if process.poll() is None:
+            silent.append((time.monotonic() + 0.3, socket.create_connection(("127.0.0.1", handed.port), timeout=30)))
+        time.sleep(0.01)
+        while silent and silent[0][0] < time.monotonic():
+            _due, peer = silent.popleft()
+            peer.sendall(request)
+            asked.append(peer)
+    handed.start()
+    assert len(asked) > 100, "it went on for more than a second"
+    for number, peer in enumerate(asked):
+        with peer:
+            assert peer.recv(65_536).startswith(b"HTTP/1.1 200 OK"), f"{number} of {len(asked)}"
