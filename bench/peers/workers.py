@@ -1,7 +1,7 @@
 """``python -m bench.peers.workers PORT COUNT``: the peer, with a socket of its own for each worker on the one port.
 
 Uvicorn's own workers share a socket, and the first one awake takes every connection that waits: the other may idle for
-as long as those live, which halves the peer. The kernel spreads connections evenly over sockets with SO_REUSEPORT.
+as long as those live, which halves the peer. The kernel spreads connections over sockets with SO_REUSEPORT.
 """
 
 from __future__ import annotations
