@@ -176,7 +176,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
     def _count(self) -> None:
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
-            self.log.info("This worker leaves after %d requests.", self.nr)
+            self.log.info("worker_leaves", extra={"fields": {"requests": self.nr}})
             self.alive = False
 
     def _answer(self, answer: Answer, environ: dict[str, Any], addr: Any) -> None:

@@ -114,4 +114,5 @@ def test_a_worker_leaves_after_as_many_requests_as_gunicorn_was_told(port: tuple
     assert text.count(b"HTTP/1.1 200 OK") == 30
     assert text.count(b"Connection: close") == 1
     wait_for(lambda: port[1].read_text().count("Booting worker") == 2)
+    assert port[1].read_text().count("worker_leaves") == 1
     assert talk(port[0], "/").endswith(b"halfhalf")
