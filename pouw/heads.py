@@ -19,9 +19,7 @@ _MOST_HEADS = 512
 _READ = ("method", "uri", "path", "query", "fragment", "version", "scheme", "headers")
 """What reading a head sets of a request; Gunicorn only looks at it afterwards."""
 
-_CONNECTION = frozenset(
-    {"wsgi.input", "gunicorn.socket", "REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT", "wsgi.early_hints"}
-)
+_CONNECTION = frozenset({"wsgi.input", "gunicorn.socket", "REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT"})
 """What an environment does not have from the head."""
 
 _SECRET = frozenset({"AUTHORIZATION", "COOKIE", "SIGNATURE"})
@@ -53,7 +51,7 @@ class Request(GunicornRequest):  # type: ignore[misc]  # Gunicorn has no types
         end = data.find(_END) + len(_END)
         head = data[:end] if len(_END) <= end <= _MOST_BYTES else None
         if head is not None and (known := self._known.get(head)) is not None:
-            self.__dict__.update(known.attributes)
+            self.__dict__.update(known.attributes, headers=list(known.attributes["headers"]))
             self._kept = known
             return bytes(data[end:])
         unreader.unread(data)
@@ -71,6 +69,7 @@ class Request(GunicornRequest):  # type: ignore[misc]  # Gunicorn has no types
         if kept is None or kept.environ is None or not on_tcp:
             answer, environ = wsgi.create(self, sock, client, server, self.cfg, response_class=Answer)
             environ["wsgi.multithread"] = True
+            del environ["wsgi.early_hints"]  # it would write to this connection for whoever has the same head
             if kept is not None:
                 kept.environ = {name: value for name, value in environ.items() if name not in _CONNECTION}
             return answer, environ

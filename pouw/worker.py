@@ -71,7 +71,7 @@ class _WorkerStops(BaseException):
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
-    """Answers requests that never reach the application: those that are not HTTP, or have too much of it."""
+    """Lets the application answer requests, and refuses those that are not HTTP, or have too much of it."""
 
     alive: bool
 
@@ -162,16 +162,20 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
         self._count()
         if not self.alive:
             answer.force_close()
-        began = dt.datetime.now(dt.UTC)
         try:
-            self._answer(answer, environ, addr)
-        finally:
-            if answer.status is not None:
-                self.log.access(answer, req, environ, dt.datetime.now(dt.UTC) - began)
-            self.cfg.post_request(self, req, environ, answer)
+            self._answer(answer, environ)
+            gevent.sleep(0)  # other connections have their turn: a busy one never yields by itself
+        except gevent.GreenletExit:
+            raise StopIteration from None  # the worker's time to stop is over
+        except BaseException as error:
+            if not answer.begun or (isinstance(error, OSError) and not isinstance(error, ssl.SSLError)):
+                raise
+            # Too late for another answer: the client would take it for part of this one, or for its next request's.
+            fields = {"status": answer.status_code, "peer": addr[0] if addr else ""}
+            self.log.exception("request_failed", extra={"fields": fields})
+            raise StopIteration from None
         if answer.should_close():
             raise StopIteration
-        gevent.sleep(0)  # other connections have their turn: a busy one never yields by itself
 
     def _count(self) -> None:
         self.nr += 1
@@ -179,7 +183,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
             self.log.info("worker_leaves", extra={"fields": {"requests": self.nr}})
             self.alive = False
 
-    def _answer(self, answer: Answer, environ: dict[str, Any], addr: Any) -> None:
+    def _answer(self, answer: Answer, environ: dict[str, Any]) -> None:
+        began = dt.datetime.now(dt.UTC)
         try:
             pieces = self.wsgi(environ, answer.start_response)
             try:
@@ -189,16 +194,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
             finally:
                 if hasattr(pieces, "close"):
                     pieces.close()
-        except gevent.GreenletExit:
-            raise StopIteration from None  # the worker's time to stop is over
-        except OSError:
-            raise
-        except Exception:
-            if not answer.begun:
-                raise
-            fields = {"status": answer.status_code, "peer": addr[0] if addr else ""}
-            self.log.exception("request_failed", extra={"fields": fields})  # it is too late for another answer
-            raise StopIteration from None
+        finally:
+            if answer.begun:
+                self.log.access(answer, answer.req, environ, dt.datetime.now(dt.UTC) - began)
+            self.cfg.post_request(self, answer.req, environ, answer)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:  # noqa: ARG002 - its signature
         """Answer and log a request that could not be handled; the connection is closed after it."""

@@ -22,15 +22,22 @@ def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/broken":
         raise RuntimeError("before the answer")
-    start_response("200 OK", [("Content-Length", "8")] if path != "/chunked" else [])
+    start_response("200 OK", [] if path in ("/chunked", "/late") else [("Content-Length", "8")])
     if path in ("/torn", "/late"):
-        return torn(b"half" if path == "/torn" else None)
+        return torn(b"half" if path == "/torn" else b"", RuntimeError)
+    if path == "/left":
+        return torn(b"half", SystemExit)
+    if path == "/closing":
+        return Closing([b"half", b"half"])
     return [b"half", b"half"]
 
-def torn(first):
-    if first:
-        yield first
-    raise RuntimeError("amid the answer")
+def torn(first, error):
+    yield first
+    raise error("amid the answer")
+
+class Closing(list):
+    def close(self):
+        raise SystemExit("after the answer")
 """
 
 
@@ -98,6 +105,13 @@ def test_what_fails_amid_its_answer_is_cut_logged_and_followed_by_nothing(port: 
         assert text.endswith(b"\r\n\r\nhalf"), "four of the eight bytes that were announced"
         assert text.count(b"HTTP/1.1") == 1
     assert port[1].read_text().count("RuntimeError: amid the answer") == 2
+
+
+@pytest.mark.parametrize(("path", "end"), [("/left", b"\r\n\r\nhalf"), ("/closing", b"\r\n\r\nhalfhalf")])
+def test_nothing_follows_an_answer_that_was_begun(port: tuple[int, Path], path: str, end: bytes) -> None:
+    text = talk(port[0], path, "/")
+    assert text.endswith(end)
+    assert text.count(b"HTTP/1.1") == 1
 
 
 def test_a_connection_goes_on_after_whole_answers(port: tuple[int, Path]) -> None:
