@@ -18,9 +18,10 @@ def _date(second: int) -> str:
 class Answer(Response):  # type: ignore[misc]  # Gunicorn has no types
     """Gunicorn's response, whose head waits for the first piece of its body, to leave with it in one packet."""
 
+    headers_sent: bool  # Gunicorn's
+
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.headers_sent = False
         self._head = b""
 
     @property

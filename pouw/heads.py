@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _END = b"\r\n\r\n"
 _MOST_BYTES = 1_024
 _MOST_HEADS = 512
-_READ = ("method", "uri", "path", "query", "fragment", "version", "scheme", "headers")
-"""What reading a head sets of a request; Gunicorn only looks at it afterwards."""
+_READ = ("method", "uri", "path", "query", "fragment", "version", "scheme")
+"""What reading a head sets of a request, besides its headers."""
 
 _CONNECTION = frozenset({"wsgi.input", "gunicorn.socket", "REMOTE_ADDR", "REMOTE_PORT", "SERVER_NAME", "SERVER_PORT"})
 """What an environment does not have from the head."""
@@ -31,6 +31,7 @@ class _Head:
     """What Gunicorn made of a head: the request's attributes, and the part of its environment that follows from it."""
 
     attributes: dict[str, Any]
+    headers: tuple[tuple[str, str], ...]
     environ: dict[str, Any] | None = None
 
 
@@ -51,15 +52,16 @@ class Request(GunicornRequest):  # type: ignore[misc]  # Gunicorn has no types
         end = data.find(_END) + len(_END)
         head = data[:end] if len(_END) <= end <= _MOST_BYTES else None
         if head is not None and (known := self._known.get(head)) is not None:
-            self.__dict__.update(known.attributes, headers=list(known.attributes["headers"]))
+            self.__dict__.update(known.attributes, headers=list(known.headers))
             self._kept = known
             return bytes(data[end:])
         unreader.unread(data)
         rest: bytes = super().parse(unreader)
-        if head is not None and len(rest) == len(data) - end and self._may_be_kept():
+        ends_there = len(rest) == len(data) - end  # for Gunicorn too
+        if head is not None and ends_there and self._may_be_kept():
             if len(self._known) >= _MOST_HEADS:
                 del self._known[next(iter(self._known))]
-            self._kept = self._known[head] = _Head({name: getattr(self, name) for name in _READ})
+            self._kept = self._known[head] = _Head({name: getattr(self, name) for name in _READ}, tuple(self.headers))
         return rest
 
     def begin(self, sock: Any, client: Any, server: Any) -> tuple[Answer, dict[str, Any]]:

@@ -73,7 +73,7 @@ class _WorkerStops(BaseException):
 class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
     """Lets the application answer requests, and refuses those that are not HTTP, or have too much of it."""
 
-    alive: bool
+    alive: bool  # Gunicorn's
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -160,7 +160,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
         req.body.close_connection = req.force_close  # the application, which is given the body only, may end it all
         answer, environ = req.begin(sock, addr, listener_name)
         self._count()
-        if not self.alive:
+        if not self.alive or not self.cfg.keepalive:
             answer.force_close()
         try:
             self._answer(answer, environ)
@@ -182,6 +182,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
         if self.nr >= self.max_requests and self.alive:
             self.log.info("worker_leaves", extra={"fields": {"requests": self.nr}})
             self.alive = False
+            self._share.leave()
 
     def _answer(self, answer: Answer, environ: dict[str, Any]) -> None:
         began = dt.datetime.now(dt.UTC)

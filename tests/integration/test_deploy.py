@@ -192,7 +192,6 @@ def handed(servers: LocalServers, new_database: Callable[[], str], tmp_path: Pat
 
 
 def test_a_restart_behind_systemds_socket_refuses_nobody(handed: Handed) -> None:
-    node = handed
     faults: list[str] = []
     answers: list[int] = []
     ending = threading.Event()
@@ -202,7 +201,7 @@ def test_a_restart_behind_systemds_socket_refuses_nobody(handed: Handed) -> None
         while not ending.is_set():
             try:
                 headers = {"Connection": "close"} if len(answers) % 2 else {}
-                answers.append(pool.request("GET", f"{node.http.base}{API}/challenge", headers=headers).status)
+                answers.append(pool.request("GET", f"{handed.http.base}{API}/challenge", headers=headers).status)
             except urllib3.exceptions.HTTPError as error:
                 faults.append(repr(error))
             time.sleep(0.01)
@@ -215,17 +214,17 @@ def test_a_restart_behind_systemds_socket_refuses_nobody(handed: Handed) -> None
         for _ in range(2):
             before = len(answers)
             wait_for(lambda before=before: len(answers) > before + 20)
-            assert node.process is not None
-            node.process.send_signal(signal.SIGTERM)
-            assert node.process.wait(40) == 0
-            node.start()
+            assert handed.process is not None
+            handed.process.send_signal(signal.SIGTERM)
+            assert handed.process.wait(40) == 0
+            handed.start()
         before = len(answers)
         wait_for(lambda: len(answers) > before + 20)
     finally:
         ending.set()
         for thread in threads:
             thread.join()
-    assert faults == [], node.log.read_text()
+    assert faults == [], handed.log.read_text()
     assert set(answers) == {200}
 
 

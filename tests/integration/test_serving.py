@@ -27,6 +27,8 @@ def application(environ, start_response):
         return torn(b"half" if path == "/torn" else b"", RuntimeError)
     if path == "/left":
         return torn(b"half", SystemExit)
+    if path == "/who":
+        return [environ["REMOTE_ADDR"][-8:].rjust(8).encode()]
     if path == "/closing":
         return Closing([b"half", b"half"])
     return [b"half", b"half"]
@@ -80,10 +82,10 @@ def answers(port: int) -> bool:
     return True
 
 
-def talk(port: int, *paths: str) -> bytes:
+def talk(port: int, *paths: str, source: str = "127.0.0.1") -> bytes:
     """Ask for each path on one connection; return all that came until the worker closed it."""
     received = bytearray()
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(source, 0)) as peer:
         peer.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: node\r\n\r\n".encode() for path in paths))
         peer.shutdown(socket.SHUT_WR)
         while some := peer.recv(65_536):
@@ -130,3 +132,8 @@ def test_a_worker_leaves_after_as_many_requests_as_gunicorn_was_told(port: tuple
     wait_for(lambda: port[1].read_text().count("Booting worker") == 2)
     assert port[1].read_text().count("worker_leaves") == 1
     assert talk(port[0], "/").endswith(b"halfhalf")
+
+
+def test_the_same_bytes_from_two_addresses_are_two_clients(port: tuple[int, Path]) -> None:
+    for source in ("127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.2"):
+        assert talk(port[0], "/who", "/who", source=source).count(source[-8:].encode()) == 2

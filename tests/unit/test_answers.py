@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import time
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,7 +71,7 @@ def test_a_head_goes_with_the_first_piece_of_the_body(connection: Recorder) -> N
 CASES: list[dict[str, Any]] = [
     {"pieces": [b"body"], "headers": (("Content-Length", "4"), ("X-Name", "value"))},
     {"pieces": [b"a longer body than announced"], "headers": (("Content-Length", "4"),)},
-    {"pieces": [b"in", b"", b"chunks"]},
+    {"pieces": [b"in", b"", b"chunks", b"of more than ten bytes, which is b in hexadecimal"]},
     {"pieces": []},
     {"pieces": [], "status": "204 No Content"},
     {"pieces": [b"left out"], "status": "304 Not Modified"},
@@ -82,6 +84,17 @@ CASES: list[dict[str, Any]] = [
 def test_the_bytes_are_gunicorns(connection: Recorder, case: dict[str, Any]) -> None:
     ours = b"".join(give(Answer, connection, **case))
     assert ours == b"".join(give(Response, connection, **case))
+
+
+def test_the_date_is_now(connection: Recorder) -> None:
+    request = Request(CONFIG, IterUnreader([b"GET / HTTP/1.1\r\nHost: node\r\n\r\n"]), ("192.0.2.7", 1), 1)
+    for _ in range(2):
+        before = int(time.time())
+        answer = Answer(request, connection, CONFIG)
+        answer.start_response("200 OK", [])
+        [line] = [line for line in answer.default_headers() if line.startswith("Date: ")]
+        assert before <= parsedate_to_datetime(line.removeprefix("Date: ").strip()).timestamp() <= time.time()
+        time.sleep(1.1)
 
 
 def test_a_header_that_would_split_the_answer_is_refused(connection: Recorder) -> None:

@@ -49,8 +49,8 @@ def read(*pieces: bytes, cfg: Config = CONFIG, kind: type[Any] = Request) -> Any
 
 def seen(request: Any) -> tuple[Any, ...]:
     """Return what Gunicorn and an application see of a request."""
-    names = (*heads._READ, "must_close", "_expected_100_continue", "trailers", "remote_addr")
-    return (*(getattr(request, name) for name in names), request.should_close(), request.body.read())
+    own = {name: value for name, value in vars(request).items() if name not in ("body", "cfg", "unreader", "_kept")}
+    return own, type(request.body.reader), request.should_close(), request.body.read(), request.trailers
 
 
 def test_the_same_bytes_are_read_once() -> None:
@@ -107,19 +107,20 @@ STARTS = st.sampled_from(
 )
 
 
-@given(STARTS, LINES, st.sampled_from([b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", GET]))
-def test_a_second_reading_is_gunicorns(start: bytes, lines: list[bytes], after: bytes) -> None:
-    data = b"\r\n".join([start, *lines, b"", b""]) + after
+@given(
+    STARTS, LINES, st.lists(st.sampled_from([b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", GET]), min_size=2, max_size=3)
+)
+def test_a_second_reading_is_gunicorns(start: bytes, lines: list[bytes], after: list[bytes]) -> None:
+    head = b"\r\n".join([start, *lines, b"", b""])
 
-    def outcome(kind: type[Any]) -> Any:
+    def outcome(kind: type[Any], data: bytes) -> Any:
         try:
             return seen(read(data, kind=kind))
         except (ParseException, StopIteration, OSError) as error:
             return type(error), str(error)
 
-    expected = outcome(GunicornRequest)
-    assert outcome(Request) == expected
-    assert outcome(Request) == expected
+    for rest in after:
+        assert outcome(Request, head + rest) == outcome(GunicornRequest, head + rest)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,15 @@ def test_a_head_in_pieces_is_gunicorns_alone() -> None:
 def test_where_the_peer_counts_nothing_is_kept(settings: dict[str, Any]) -> None:
     read(GET, cfg=config(**settings))
     assert not Request._known
+
+
+def test_on_a_socket_of_the_file_system_gunicorn_names_the_client_and_the_server() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for _ in range(2):
+            _answer, environ = read(GET).begin(ours, "", "/run/node.sock")
+            named = [environ[name] for name in ("REMOTE_ADDR", "SERVER_NAME", "SERVER_PORT")]
+            assert named == ["", "node", "80"], "the last two from Host"
 
 
 def test_an_environment_is_its_own_requests() -> None:
