@@ -53,6 +53,12 @@ secure_scheme_headers = {{}}
 control_socket_disable = True
 accesslog = "{folder}/access"
 max_requests = 30
+
+def pre_request(worker, request):
+    worker.log.info("before " + request.path)
+
+def post_request(worker, request, environ, response):
+    worker.log.info("after " + request.path)
 """
 
 
@@ -123,6 +129,8 @@ def test_a_connection_goes_on_after_whole_answers(port: tuple[int, Path]) -> Non
     assert b"\r\n\r\n4\r\nhalf\r\n4\r\nhalf\r\n0\r\n\r\n" in text
     access = (port[1].parent / "access").read_text()
     assert access.count('"GET / HTTP/1.1" 200 8') == 2
+    for hook in ("before", "after"):
+        assert port[1].read_text().count(f"{hook} /chunked\n") == 1
 
 
 def test_a_worker_leaves_after_as_many_requests_as_gunicorn_was_told(port: tuple[int, Path]) -> None:
