@@ -35,8 +35,20 @@ def pool(database_url: str) -> Iterator[Pool]:
 
 
 @pytest.fixture
+def single(database_url: str) -> Iterator[Pool]:
+    """A pool of one connection, which has made every plan, and tells what it read."""
+    opened = open_pool(database_url, size=1, timeout=10)
+    yield opened
+    opened.close()
+
+
+def this_hour() -> Calendar:
+    return Calendar(int(time.time()) // 3600 * 3600, 3600)
+
+
+@pytest.fixture
 def ledger(pool: Pool) -> Ledger:
-    return Ledger(pool, lambda: Calendar(int(time.time()) // 3600 * 3600, 3600))
+    return Ledger(pool, this_hour)
 
 
 def challenge(pool: Pool, receipts: int = 1_000) -> bytes:
@@ -196,6 +208,33 @@ def test_nothing_is_read_from_end_to_end_by_a_plan_of_an_empty_table(pool: Pool)
         for _ in range(10):
             db.execute("SELECT * FROM look_up_batches('{did:x:1}', '{aa}', '{bb}', '{cc}', '{dd}')")
         assert scans(db) == before
+
+
+@pytest.mark.parametrize("rows", [0, 200, 2_000, 20_000])
+def test_no_batch_is_settled_by_reading_the_others_from_end_to_end(single: Pool, rows: int) -> None:
+    """Whatever size the table had when the plan was made, and however large it is by then."""
+    pool, ledger = single, Ledger(single, this_hour)
+    nonce = challenge(pool)
+    add_batches(pool, 0, rows)
+    for _ in range(8):
+        together(ledger, *[Batch(nonce, 1) for _ in range(32)])
+    add_batches(pool, rows, 20_000)
+    with pool.connection() as db:
+        before = scans(db)
+    for _ in range(8):
+        together(ledger, *[Batch(nonce, 1) for _ in range(32)])
+    with pool.connection() as db:
+        assert scans(db) == before
+
+
+def add_batches(pool: Pool, first: int, count: int) -> None:
+    with pool.connection() as db:
+        db.execute(
+            "INSERT INTO batches (client_did, batch_nonce, batch_digest, proven, accepted, rejected, submitted_at)"
+            " SELECT 'did:x:' || i %% 50, int8send(i), sha256(int8send(i)), true, 1, 0, now()"
+            " FROM generate_series(%s::bigint, %s) i",
+            (first, first + count - 1),
+        )
 
 
 def scans(db: psycopg.Connection[Any]) -> Any:
