@@ -18,7 +18,6 @@ D = -121665 * pow(121666, -1, P) % P
 SQRT_MINUS_1 = pow(2, (P - 1) // 4, P)
 IDENTITY: Point = (0, 1, 1, 0)
 SIGNATURE_BYTES, KEY_BYTES = 64, 32
-_WINDOW = 4
 
 
 def add(left: Point, right: Point) -> Point:
@@ -132,12 +131,12 @@ def torsion() -> list[Point]:
         y += 1
 
 
-def multiples_of(point: Point) -> Multiples:
-    """Return 0 to 15 times 16^i times a point, for each i that a scalar of 256 bits needs."""
+def multiples_of(point: Point, window: int = 4) -> Multiples:
+    """Return 0 to 2^window - 1 times (2^window)^i times a point, for each i that a scalar of 256 bits needs."""
     rows = []
-    for _ in range(256 // _WINDOW):
+    for _ in range(256 // window):
         row = [IDENTITY]
-        for _ in range((1 << _WINDOW) - 1):
+        for _ in range((1 << window) - 1):
             row.append(add(row[-1], point))
         rows.append(row)
         point = add(row[-1], point)
@@ -148,14 +147,13 @@ def multiply_fixed(scalar: int, multiples: Multiples) -> Point:
     """Return a multiple by additions only, for a point that many scalars meet."""
     total = IDENTITY
     for row in multiples:
-        digit = scalar & (1 << _WINDOW) - 1
+        scalar, digit = divmod(scalar, len(row))
         if digit:
             total = add(total, row[digit])
-        scalar >>= _WINDOW
     return total
 
 
-BASE_MULTIPLES = multiples_of(BASE)
+BASE_MULTIPLES = multiples_of(BASE, window=8)
 
 
 def multiply_base(scalar: int) -> Point:

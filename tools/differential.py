@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
 from pouw import _fastverify
 from tests import ed25519
-from tests.rule_cases import Batch, Case, make_batch
+from tests.rule_cases import SIZES, Batch, Case, make_batch
 from tests.rule_engines import ENGINES, Engine
 from tests.rule_kinds import MIXED
 from tests.rule_signers import libsodium_accepts
@@ -84,16 +88,31 @@ def report(who: str, seed: int, number: int, batch: Batch, place: int) -> str:
     })  # fmt: skip
 
 
-def run(cases: int, seed: int, first: int, engines: Sequence[Engine]) -> Iterator[tuple[int, Counter[str]]]:
-    """Go through so many receipts; yield the number of each batch that is done, and the counts up to it."""
+def look(seed: int, engines: Sequence[Engine], number: int) -> Counter[str]:
+    """Make one batch, judge and compare it; return what was counted."""
     counts: Counter[str] = Counter()
-    number = first
-    while counts["receipts"] < cases:
-        batch = make_batch(seed, number)
-        judge(seed, number, batch, counts)
-        compare(seed, number, batch, engines)
-        yield number, counts
-        number += 1
+    batch = make_batch(seed, number)
+    judge(seed, number, batch, counts)
+    compare(seed, number, batch, engines)
+    return counts
+
+
+def numbers(cases: int, first: int) -> Iterator[int]:
+    """Yield the numbers of the batches from the first on that hold so many receipts."""
+    for number in count(first):
+        if cases <= 0:
+            return
+        yield number
+        cases -= SIZES[number % len(SIZES)]
+
+
+def run(cases: int, seed: int, first: int, engines: Sequence[Engine], jobs: int = 1) -> Iterator[Counter[str]]:
+    """Go through so many receipts in so many processes; yield the counts so far, after each batch in its turn."""
+    counts: Counter[str] = Counter()
+    with ProcessPoolExecutor(jobs) as processes:
+        for counted in processes.map(partial(look, seed, engines), numbers(cases, first), chunksize=len(SIZES)):
+            counts += counted
+            yield counts
 
 
 def summary(counts: Counter[str], engines: Sequence[Engine]) -> str:
@@ -113,6 +132,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=10_000_000, help="receipts to compare at least (%(default)s)")
     parser.add_argument("--seed", type=int, default=time.time_ns() // 10**9, help="of the generators (the time)")
     parser.add_argument("--first", type=int, default=0, help="number of the first batch, to start within a seed's row")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that share them (%(default)s)")
     parser.add_argument("--path", choices=_fastverify.PATHS, help="one way to compute instead of all")
     return parser.parse_args(argv)
 
@@ -124,10 +144,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.write(f"seed {options.seed}\n")
     counts, told = Counter[str](), time.monotonic()
     try:
-        for number, counts in run(options.cases, options.seed, options.first, engines):
+        for counts in run(options.cases, options.seed, options.first, engines, options.jobs):
             if time.monotonic() - told > REPORT_SECONDS:
                 told = time.monotonic()
-                sys.stdout.write(f"batch {number:,}: {counts['receipts']:,} receipts, no difference\n")
+                sys.stdout.write(f"{counts['receipts']:,} of {options.cases:,} receipts, no difference\n")
                 sys.stdout.flush()
     except Difference as difference:
         sys.stdout.write(f"{difference}\n")

@@ -24,7 +24,7 @@ class Wrong(Engine):
 
 
 def compared(engines: Sequence[Engine]) -> int:
-    *_earlier, (_number, counts) = run(cases=1500, seed=7, first=3, engines=engines)
+    *_earlier, counts = run(cases=1500, seed=7, first=3, engines=engines)
     assert counts["receipts"] >= 1500
     assert counts["repeated"] + counts["libsodium"] + counts["reference"] >= counts["receipts"] * 0.9
     return counts["receipts"]
@@ -34,6 +34,13 @@ def test_engines_agree(capsys: pytest.CaptureFixture[str]) -> None:
     assert compared(ENGINES) >= 1500
     assert main(["--cases", "100", "--seed", "7"]) == 0
     assert "no difference" in capsys.readouterr().out
+
+
+def test_processes_share_the_same_cases_out() -> None:
+    *_earlier, alone = run(cases=3000, seed=7, first=20, engines=ENGINES[:1], jobs=1)
+    *_earlier, shared = run(cases=3000, seed=7, first=20, engines=ENGINES[:1], jobs=3)
+    assert shared == alone
+    assert alone["receipts"] >= 3000
 
 
 def test_a_difference_is_reported_so_that_it_can_be_made_again() -> None:
