@@ -6,11 +6,13 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import hypothesis
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from pouw.local.servers import LocalServers
 from pouw.store import migrations
@@ -27,10 +29,34 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("pouw")
 
 
-class StartNode(Protocol):
+class StartNode:
     """Starts a node on a database; settings come without their prefix, other variables in capitals."""
 
-    def __call__(self, database_url: str, **settings: object) -> Node: ...
+    def __init__(self, redis_url: str, folder: Path) -> None:
+        self._redis_url = redis_url
+        self._folder = folder
+        self._started: list[Node] = []
+
+    def __call__(self, database_url: str, **settings: object) -> Node:
+        environ = {
+            "POUW_DATABASE_URL": database_url,
+            "POUW_REDIS_URL": self._redis_url,
+            "POUW_NODE_SECRET_KEY": node_key(),
+            "POUW_RATE_LIMIT_IP": "1000000",
+            "POUW_RATE_LIMIT_DID": "1000000",
+            "POUW_WORKERS": "2",
+            "POUW_REDIS_TIMEOUT_MS": "5000",  # on a busy machine, a test of something else must not find it away
+        }
+        environ |= {name if name.isupper() else f"POUW_{name.upper()}": str(text) for name, text in settings.items()}
+        node = Node(self._folder / f"node-{len(self._started)}.log", environ)
+        self._started.append(node)
+        return node.start()
+
+    def stop(self, database_url: str | None = None) -> None:
+        """End the nodes on a database, or all."""
+        for node in self._started:
+            if database_url in {None, node.environ["POUW_DATABASE_URL"]}:
+                node.stop()
 
 
 @pytest.fixture(scope="session")
@@ -73,36 +99,25 @@ def new_database(servers: LocalServers, template: str) -> Callable[[], str]:
     return make
 
 
-@pytest.fixture
-def database_url(new_database: Callable[[], str]) -> str:
-    """A migrated database that this test has to itself."""
-    return new_database()
-
-
 @pytest.fixture(scope="session")
 def start_node(servers: LocalServers, open_tmp: Path) -> Iterator[StartNode]:
     """Start nodes; all of them end with the run at the latest."""
-    started: list[Node] = []
-
-    def start(database_url: str, **settings: object) -> Node:
-        assert servers.valkey is not None
-        environ = {
-            "POUW_DATABASE_URL": database_url,
-            "POUW_REDIS_URL": servers.valkey.url,
-            "POUW_NODE_SECRET_KEY": node_key(),
-            "POUW_RATE_LIMIT_IP": "1000000",
-            "POUW_RATE_LIMIT_DID": "1000000",
-            "POUW_WORKERS": "2",
-            "POUW_REDIS_TIMEOUT_MS": "5000",  # on a busy machine, a test of something else must not find it away
-        }
-        environ |= {name if name.isupper() else f"POUW_{name.upper()}": str(text) for name, text in settings.items()}
-        node = Node(open_tmp / f"node-{len(started)}.log", environ)
-        started.append(node)
-        return node.start()
-
+    assert servers.valkey is not None
+    start = StartNode(servers.valkey.url, open_tmp)
     yield start
-    for node in started:
-        node.stop()
+    start.stop()
+
+
+@pytest.fixture
+def database_url(servers: LocalServers, new_database: Callable[[], str], start_node: StartNode) -> Iterator[str]:
+    """A migrated database that this test has to itself; to delete the files of all at the end would take minutes."""
+    url = new_database()
+    yield url
+    start_node.stop(url)
+    assert servers.postgres is not None
+    with psycopg.connect(servers.postgres.url("postgres"), autocommit=True) as connection:
+        name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 @pytest.fixture(scope="session")
