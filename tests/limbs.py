@@ -1,6 +1,7 @@
 """The inner functions of pouw/ed25519 from Python: compiled, called with limbs as they are, and their limbs' bounds.
 
-The bounds are those that the comments in field.h and field_avx2.h state. A representation is a list of limbs.
+The bounds are those that the comments in field.h, field_avx2.h and field_ifma.h state. A representation is a list of
+limbs.
 """
 
 from __future__ import annotations
@@ -31,13 +32,18 @@ SOURCE = Path(__file__).parent / "arithmetic.c"
 
 @dataclass(frozen=True)
 class Field:
-    """How integers modulo p lie in limbs, and how large those may be: each bound is the first that is too large."""
+    """How integers modulo p lie in limbs, and how large those may be: each bound is the first that is too large.
+
+    ``loose`` values can be multiplied, ``carried`` ones made tight.
+    """
 
     name: str
     widths: tuple[int, ...]
     tight: tuple[int, ...]
     loose: tuple[int, ...]
+    carried: tuple[int, ...]
     lanes: int = 1
+    points: int = 1
 
     @property
     def weights(self) -> list[int]:
@@ -84,10 +90,14 @@ class Field:
         return found
 
 
-PORTABLE = Field("portable", (51,) * 5, (2**51 + 2**13,) * 5, (2**54,) * 5)
+PORTABLE = Field("portable", (51,) * 5, (2**51 + 2**13,) * 5, (2**54,) * 5, (2**59,) * 5)
 # A difference of two tight values may reach 2^27 - 2 more than the first: that is what "loose" has to take.
-WIDE = Field("wide", (26, 25) * 5, (2**26 + 2**18, 2**25 + 2**18) * 5, (3 * 2**26 + 2**18,) * 10, lanes=4)
-FIELDS = [PORTABLE, *([WIDE] if "avx2" in _fastverify.PATHS else [])]  # what this CPU has
+AVX2 = Field(
+    "avx2", (26, 25) * 5, (2**26 + 2**18, 2**25 + 2**18) * 5, (3 * 2**26 + 2**18,) * 10, (2**64 - 2**44,) * 10, lanes=4
+)
+IFMA = Field("ifma", (51,) * 5, (2**51 + 2**15,) * 5, (2**52,) * 5, (2**61,) * 5, lanes=8, points=2)
+FIELDS = [field for field in (PORTABLE, AVX2, IFMA) if field.name in _fastverify.PATHS]  # what this CPU has
+WIDE = FIELDS[1:]
 
 
 RANDOM = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)
@@ -109,7 +119,7 @@ class Arithmetic:
     def __init__(self, field: Field, library: ctypes.CDLL) -> None:
         self.field, self.library = field, library
         self.drawn = 0  # random bytes that verify() asked for
-        assert library.lanes() == field.lanes
+        assert (library.lanes(), library.points()) == (field.lanes, field.points)
         library.ed25519_init()
 
     def call(self, name: str, *operands: list[Limbs]) -> list[Limbs]:
@@ -140,7 +150,7 @@ class Arithmetic:
         decoded, valid = ctypes.create_string_buffer(4096), ctypes.create_string_buffer(len(signed))
         assert self.library.ed25519_key_decode(decoded, key)
         jobs = (Job * len(signed))(*itertools.starmap(job, signed))
-        path = FIELDS.index(self.field)
+        path = (PORTABLE, AVX2, IFMA).index(self.field)
         assert self.library.ed25519_verify(jobs, ctypes.c_size_t(len(signed)), decoded, path, RANDOM(draw), valid) == 0
         return valid.raw
 
@@ -148,8 +158,9 @@ class Arithmetic:
 @cache
 def compiled(field: Field) -> Arithmetic:
     """Return what is left of a folder that is gone again: the loaded library."""
-    flags, other = (["-DWIDE", "-mavx2"], "portable.c") if field is WIDE else ([], "avx2.c")
-    sources, include = [SOURCE, FOLDER / "verify.c", FOLDER / other], f"-I{FOLDER.parent}"
+    flags = [] if field is PORTABLE else [f"-DWITH_{field.name.upper()}"]
+    others = [FOLDER / f"{name}.c" for name in ("verify", "portable", "avx2", "ifma") if name != field.name]
+    sources, include = [SOURCE, *others], f"-I{FOLDER.parent}"
     with tempfile.TemporaryDirectory(prefix="pouw-arithmetic-") as folder:
         output = Path(folder) / f"{field.name}.so"
         command: list[str | Path] = [
@@ -167,11 +178,13 @@ def compiled(field: Field) -> Arithmetic:
         return Arithmetic(field, ctypes.CDLL(str(output)))
 
 
-def limbs_of(point: Point, rng: Random) -> ctypes.Array[ctypes.c_uint64]:
-    """Return X, Y, Z and T, times a number, in tight limbs."""
-    factor = rng.choice([1, rng.randrange(1, P)])
-    limbs = [PORTABLE.represent(each * factor, PORTABLE.tight, rng) for each in point]
-    return (ctypes.c_uint64 * 20)(*itertools.chain(*limbs))
+def limbs_of(rng: Random, *points: Point) -> ctypes.Array[ctypes.c_uint64]:
+    """Return of each point X, Y, Z and T, times a number, in tight limbs."""
+    limbs: list[Limbs] = []
+    for point in points:
+        factor = rng.choice([1, rng.randrange(1, P)])
+        limbs += [PORTABLE.represent(each * factor, PORTABLE.tight, rng) for each in point]
+    return (ctypes.c_uint64 * (20 * len(points)))(*itertools.chain(*limbs))
 
 
 def point_of(coordinates: list[Limbs]) -> Point:

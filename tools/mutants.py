@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PARTS = ("pouw", "tests", "tools", "migrations", "pyproject.toml")
 TESTS = ("signature_rule", "point_arithmetic", "arithmetic", "fastverify")
-C_FILES = ("verify.c", "portable.c", "avx2.c")
+C_FILES = ("verify.c", "portable.c", "avx2.c", "ifma.c")
 MOST_SECONDS = 300  # a fault may make a loop endless
 
 

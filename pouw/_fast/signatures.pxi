@@ -7,14 +7,14 @@ cdef extern from "ed25519/verify.h" nogil:
         size_t size
     ctypedef struct ed25519_key:
         pass
-    int ED25519_PORTABLE, ED25519_AVX2, ED25519_PATHS
+    int ED25519_PORTABLE, ED25519_AVX2, ED25519_IFMA, ED25519_PATHS
     void ed25519_init()
     int ed25519_has_path(int path)
     int ed25519_key_decode(ed25519_key *key, const unsigned char *encoded)
     int ed25519_verify(const ed25519_job *jobs, size_t count, const ed25519_key *key, int path,
                        random_function random, unsigned char *valid)
 
-cdef dict PATH_NUMBERS = {"portable": ED25519_PORTABLE, "avx2": ED25519_AVX2}
+cdef dict PATH_NUMBERS = {"portable": ED25519_PORTABLE, "avx2": ED25519_AVX2, "ifma": ED25519_IFMA}
 
 ENGINES = ("batch", "libsodium")
 PATHS = tuple(name for name, number in PATH_NUMBERS.items() if ed25519_has_path(number))

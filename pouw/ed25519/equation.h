@@ -7,15 +7,19 @@
  *
  * and if one is not, that holds with a probability of 2^-128: 8 times its own error has the prime order L. Since all
  * have the same key, B and A appear once. The sum is Straus's: the doublings are shared, and each scalar is a
- * non-adjacent form over a table of odd multiples.
+ * non-adjacent form over a table of odd multiples. What B and A are multiplied by is cut into halves, the upper one of
+ * 2^128 B and 2^128 A, so that no scalar here has more than 128 bits.
  *
- * Whoever includes this defines NAME(x), LANES and `word` (see sha512.h), and
- *   NAME(point), NAME(cached)                    a point, and what an addition takes of its second one
- *   NAME(load)(const point *)                    a point of point.h in this form
- *   NAME(double)(NAME(point) *, int with_t), NAME(add)(NAME(point) *, const NAME(cached) *, int minus)   in place
- *   NAME(cache)(const NAME(point) *)
- *   NAME(is_identity)(const NAME(point) *)
- *   NAME(decode)(NAME(point) out[LANES], int good[LANES], const uint8_t *const bytes[LANES])   point_decode() of LANES points
+ * Whoever includes this defines NAME(x), LANES, POINTS and `word` (see sha512.h), and
+ *   NAME(point), NAME(cached)                    POINTS points side by side, and what an addition takes of one
+ *   NAME(term)                                   a summand: const NAME(cached) *point, and whether it counts as `minus`
+ *   NAME(load)(const point[POINTS])              points of point.h in this form
+ *   NAME(double)(NAME(point) *, int with_t), NAME(add)(NAME(point) *, const NAME(term)[POINTS])   in place
+ *   NAME(cache)(NAME(cached) *const out[POINTS], const NAME(point) *)
+ *   NAME(fold)(NAME(point))                      with the sum of the points in the place of the first
+ *   NAME(is_identity)(const NAME(point) *)       whether the first is neutral
+ *   NAME(decode)(NAME(point) out[LANES / POINTS], int good[LANES], const uint8_t *const bytes[LANES])
+ *                                                point_decode() of LANES points
  */
 #include <stdlib.h>
 
@@ -27,14 +31,13 @@
 #define POUW_ED25519_EQUATION_H
 enum {
     CHUNK = 128,  /* signatures in one equation at most: the shared doublings weigh little by then */
-    Z_BITS = 128,
+    BITS = 128,   /* of a scalar */
     Z_WIDTH = 4,
     Z_TABLE = 4,  /* 1, 3, 5, 7 times */
-    A_WIDTH = 6,
-    A_TABLE = 16,
+    A_WIDTH = 5,
+    A_TABLE = 8,
     B_WIDTH = 8,
     B_TABLE = 64,
-    S_BITS = 253,
     ALIGNMENT = 64,
 };
 
@@ -68,61 +71,105 @@ typedef struct {
     int z_bits;
     uint64_t z[CHUNK][3]; /* a limb of zeros above, for wnaf() */
     uint8_t hash[CHUNK][64];
-    int8_t digits[Z_BITS + 1][CHUNK];
-    NAME(cached) r[CHUNK][Z_TABLE];
-    NAME(cached) a[A_TABLE];
+    int8_t digits[BITS + 1][CHUNK];
+    NAME(cached) r[CHUNK][Z_TABLE], spare[Z_TABLE];
+    NAME(cached) a[2][A_TABLE];
 } NAME(batch);
 
-static NAME(cached) NAME(base_table)[B_TABLE];
+static NAME(cached) NAME(base_table)[2][B_TABLE], NAME(neutral);
 
-/* Odd multiples: table[i] = (2i + 1) p. */
-static void NAME(fill_table)(NAME(cached) *table, int size, NAME(point) p) {
-    table[0] = NAME(cache)(&p);
+static void NAME(cache_at)(NAME(cached) *const tables[POINTS], int i, const NAME(point) *p) {
+    NAME(cached) *out[POINTS];
+    for (int k = 0; k < POINTS; k++)
+        out[k] = &tables[k][i];
+    NAME(cache)(out, p);
+}
+
+/* The points of p as terms, which are kept in `kept`. */
+static inline void NAME(terms_of)(NAME(term) terms[POINTS], NAME(cached) kept[POINTS], const NAME(point) *p, int minus) {
+    NAME(cached) *out[POINTS];
+    for (int k = 0; k < POINTS; k++)
+        out[k] = &kept[k], terms[k].point = &kept[k], terms[k].minus = minus;
+    NAME(cache)(out, p);
+}
+
+/* Odd multiples of each point: tables[k][i] = (2i + 1) p. */
+static void NAME(fill_tables)(NAME(cached) *const tables[POINTS], int size, NAME(point) p) {
+    NAME(cache_at)(tables, 0, &p);
     if (size == 1)
         return;
     NAME(point) twice = p;
+    NAME(cached) kept[POINTS];
+    NAME(term) steps[POINTS];
     NAME(double)(&twice, 1);
-    NAME(cached) step = NAME(cache)(&twice);
+    NAME(terms_of)(steps, kept, &twice, 0);
     for (int i = 1; i < size; i++) {
-        NAME(add)(&p, &step, 0);
-        table[i] = NAME(cache)(&p);
+        NAME(add)(&p, steps);
+        NAME(cache_at)(tables, i, &p);
     }
 }
 
-/* q + digit * (the table's point), or q - that where `minus`. */
-static inline void NAME(add_digit)(NAME(point) *q, const NAME(cached) *table, int digit, int minus) {
-    if (digit > 0)
-        NAME(add)(q, &table[digit / 2], minus);
-    else if (digit < 0)
-        NAME(add)(q, &table[-digit / 2], !minus);
+/* Tables of two points. */
+static void NAME(fill_two)(NAME(cached) *first, NAME(cached) *second, int size, const point points[2]) {
+    NAME(cached) *const tables[2] = {first, second};
+    for (int k = 0; k < 2; k += POINTS)
+        NAME(fill_tables)(&tables[k], size, NAME(load)(&points[k]));
 }
 
-/* The sum in the equation over the signatures from..to-1 of a batch, before it is multiplied by 8. */
-static NAME(point) NAME(sum)(const NAME(batch) *batch, size_t from, size_t to) {
-    int8_t s_digits[S_BITS + 1], h_digits[S_BITS + 1];
-    wide s = {{0}}, h = {{0}};
+/* digit times the table's point, turned round where `minus`. */
+static inline NAME(term) NAME(pick)(const NAME(cached) *table, int digit, int minus) {
+    NAME(term) out = {&table[(digit < 0 ? -digit : digit) / 2], (digit < 0) != minus};
+    return out;
+}
+
+/* Add terms up, POINTS at a time, each kind into another point of q. */
+static void NAME(add_terms)(NAME(point) *q, NAME(term) *terms, size_t count) {
+    for (; count % POINTS != 0; count++)
+        terms[count].point = &NAME(neutral), terms[count].minus = 0;
+    for (size_t i = 0; i < count; i += POINTS)
+        NAME(add)(q, &terms[i]);
+}
+
+/* The digits of the sums of z S and of z h over the signatures from..to-1, modulo L and in halves. */
+static void NAME(known_digits)(int8_t digits[4][BITS + 1], const NAME(batch) *batch, size_t from, size_t to) {
+    wide sums[2] = {{{0}}, {{0}}};
     for (size_t i = from; i < to; i++) {
-        wide_add_product(&s, batch->z[i], batch->s[i], 4);
-        wide_add_product(&h, batch->z[i], batch->hash[i], 8);
+        wide_add_product(&sums[0], batch->z[i], batch->s[i], 4);
+        wide_add_product(&sums[1], batch->z[i], batch->hash[i], 8);
     }
-    wnaf(s_digits, 1, wide_reduce(&s).v, S_BITS, B_WIDTH);
-    wnaf(h_digits, 1, wide_reduce(&h).v, S_BITS, A_WIDTH);
-    const point identity = point_identity();
-    NAME(point) q = NAME(load)(&identity);
-    for (int bit = S_BITS; bit >= 0; bit--) {
-        int sums = bit <= batch->z_bits;
-        NAME(double)(&q, sums || s_digits[bit] != 0 || h_digits[bit] != 0);
-        NAME(add_digit)(&q, NAME(base_table), s_digits[bit], 0);
-        NAME(add_digit)(&q, batch->a, h_digits[bit], 1);
-        if (sums) {
-            for (size_t i = from; i < to; i++)
-                NAME(add_digit)(&q, batch->r[i], batch->digits[bit][i], 1);
+    for (int k = 0; k < 4; k++) {
+        scalar sum = wide_reduce(&sums[k / 2]);
+        const uint64_t half[3] = {sum.v[k % 2 * 2], sum.v[k % 2 * 2 + 1], 0};
+        wnaf(digits[k], 1, half, BITS, k < 2 ? B_WIDTH : A_WIDTH);
+    }
+}
+
+/* The sum in the equation over the signatures from..to-1 of a batch, before it is multiplied by 8; as the sum of the
+ * points of what is returned. */
+static NAME(point) NAME(sum)(const NAME(batch) *batch, size_t from, size_t to) {
+    int8_t digits[4][BITS + 1];
+    NAME(known_digits)(digits, batch, from, to);
+    const point identity[2] = {point_identity(), point_identity()};
+    NAME(point) q = NAME(load)(identity);
+    for (int bit = BITS; bit >= 0; bit--) {
+        NAME(term) terms[4 + CHUNK + POINTS];
+        size_t count = 0;
+        for (int k = 0; k < 4; k++) {
+            if (digits[k][bit] != 0)
+                terms[count++] = NAME(pick)(k < 2 ? NAME(base_table)[k] : batch->a[k - 2], digits[k][bit], k >= 2);
         }
+        for (size_t i = from; bit <= batch->z_bits && i < to; i++) {
+            if (batch->digits[bit][i] != 0)
+                terms[count++] = NAME(pick)(batch->r[i], batch->digits[bit][i], 1);
+        }
+        NAME(double)(&q, count > 0 || bit == 0); /* an addition needs T, and whoever gets the sum may add */
+        NAME(add_terms)(&q, terms, count);
     }
     return q;
 }
 
 static int NAME(vanishes)(NAME(point) q) {
+    q = NAME(fold)(q);
     for (int i = 0; i < 3; i++)
         NAME(double)(&q, 0);
     return NAME(is_identity)(&q);
@@ -139,8 +186,10 @@ static void NAME(judge)(const NAME(batch) *batch, size_t from, size_t to, NAME(p
     } else if (to - from > 1) {
         size_t middle = from + (to - from) / 2;
         NAME(point) left = NAME(sum)(batch, from, middle);
-        NAME(cached) minus = NAME(cache)(&left);
-        NAME(add)(&sum, &minus, 1);
+        NAME(cached) kept[POINTS];
+        NAME(term) lefts[POINTS];
+        NAME(terms_of)(lefts, kept, &left, 1);
+        NAME(add)(&sum, lefts);
         NAME(judge)(batch, from, middle, left, valid);
         NAME(judge)(batch, middle, to, sum, valid);
     }
@@ -185,16 +234,21 @@ static void NAME(admit)(NAME(batch) *batch, const ed25519_job *jobs, size_t firs
     batch->count = 0;
     for (size_t at = 0; at < found; at += LANES) {
         const uint8_t *encoded[LANES];
-        NAME(point) r[LANES];
+        NAME(point) r[LANES / POINTS];
         int good[LANES];
         for (size_t lane = 0; lane < LANES; lane++)
             encoded[lane] = jobs[candidates[at + lane < found ? at + lane : at]].signature;
         NAME(decode)(r, good, encoded);
-        for (size_t lane = 0; lane < LANES && at + lane < found; lane++) {
-            if (!good[lane])
-                continue;
-            batch->index[batch->count] = candidates[at + lane];
-            NAME(fill_table)(batch->r[batch->count++], last - first == 1 ? 1 : Z_TABLE, r[lane]);
+        for (size_t lane = 0; lane < LANES; lane += POINTS) {
+            NAME(cached) *tables[POINTS];
+            for (size_t k = 0; k < POINTS; k++) {
+                tables[k] = batch->spare;
+                if (at + lane + k >= found || !good[lane + k])
+                    continue;
+                batch->index[batch->count] = candidates[at + lane + k];
+                tables[k] = batch->r[batch->count++];
+            }
+            NAME(fill_tables)(tables, last - first == 1 ? 1 : Z_TABLE, r[lane / POINTS]);
         }
     }
 }
@@ -215,17 +269,19 @@ static void NAME(hash_all)(NAME(batch) *batch, const ed25519_job *jobs, const ui
 /* Draw the z_i; one signature alone needs none, and its equation is then exact. */
 static void NAME(draw)(NAME(batch) *batch, int alone, void (*random)(void *, size_t)) {
     uint64_t drawn[CHUNK][2] = {{1, 0}};
-    batch->z_bits = alone ? 0 : Z_BITS;
+    batch->z_bits = alone ? 0 : BITS;
     if (!alone)
         random(drawn, batch->count * sizeof drawn[0]);
     for (size_t i = 0; i < batch->count; i++) {
         batch->z[i][0] = drawn[i][0], batch->z[i][1] = drawn[i][1], batch->z[i][2] = 0;
-        wnaf(&batch->digits[0][i], CHUNK, batch->z[i], Z_BITS, Z_WIDTH);
+        wnaf(&batch->digits[0][i], CHUNK, batch->z[i], BITS, Z_WIDTH);
     }
 }
 
-static void NAME(init)(const point *base) {
-    NAME(fill_table)(NAME(base_table), B_TABLE, NAME(load)(base));
+static void NAME(init)(const point base[2]) {
+    const point identity[2] = {point_identity(), point_identity()};
+    NAME(fill_two)(&NAME(neutral), &NAME(neutral), 1, identity);
+    NAME(fill_two)(NAME(base_table)[0], NAME(base_table)[1], B_TABLE, base);
 }
 
 /* ed25519_verify() on one path. */
@@ -234,8 +290,7 @@ static int NAME(verify)(
     NAME(batch) *batch = aligned_alloc(ALIGNMENT, (sizeof *batch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     if (batch == NULL)
         return -1;
-    point a = point_of_key(key);
-    NAME(fill_table)(batch->a, A_TABLE, NAME(load)(&a));
+    NAME(fill_two)(batch->a[0], batch->a[1], A_TABLE, key->point);
     memset(valid, 0, count);
     for (size_t first = 0, last; first < count; first = last) {
         last = count - first < CHUNK ? count : first + CHUNK;

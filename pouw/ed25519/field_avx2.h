@@ -143,15 +143,21 @@ static inline fe4 fe4_pow22523(const fe4 *a) {
 }
 
 /* Four tight values into the lanes. */
-static inline fe4 fe4_gather(const fe *a, const fe *b, const fe *c, const fe *d) {
+static inline fe4 fe4_gather(const fe *const values[4]) {
     fe4 out;
     UNROLL
     for (int i = 0; i < 5; i++) {
-        __m256i limb = _mm256_set_epi64x((int64_t)d->v[i], (int64_t)c->v[i], (int64_t)b->v[i], (int64_t)a->v[i]);
+        __m256i limb = _mm256_set_epi64x((int64_t)values[3]->v[i], (int64_t)values[2]->v[i],
+                                         (int64_t)values[1]->v[i], (int64_t)values[0]->v[i]);
         out.v[2 * i] = _mm256_and_si256(limb, _mm256_set1_epi64x((1 << 26) - 1));
         out.v[2 * i + 1] = _mm256_srli_epi64(limb, 26);
     }
     return out;
+}
+
+static inline fe4 fe4_all(const fe *a) {
+    const fe *values[4] = {a, a, a, a};
+    return fe4_gather(values);
 }
 
 /* The lanes of a tight value, as tight values. */

@@ -6,23 +6,14 @@
 #include "verify.h"
 
 typedef struct {
-    void (*init)(const point *base);
+    void (*init)(const point base[2]); /* B and 2^128 B */
     int (*verify)(
         const ed25519_job *jobs, size_t count, const ed25519_key *key, void (*random)(void *, size_t), uint8_t *valid);
 } ed25519_path;
 
 extern const ed25519_path ed25519_portable;
 #if defined(__x86_64__)
-extern const ed25519_path ed25519_avx2;
+extern const ed25519_path ed25519_avx2, ed25519_ifma;
 #endif
-
-static inline point point_of_key(const ed25519_key *key) {
-    point out;
-    memcpy(out.x.v, key->x, sizeof out.x.v);
-    memcpy(out.y.v, key->y, sizeof out.y.v);
-    out.z = FE_ONE;
-    out.t = fe_mul(out.x, out.y);
-    return out;
-}
 
 #endif

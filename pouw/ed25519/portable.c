@@ -4,24 +4,34 @@
 
 #define NAME(x) portable_##x
 #define LANES 1
+#define POINTS 1
 typedef uint64_t word;
 typedef point portable_point;
 typedef cached portable_cached;
 
-static inline point portable_load(const point *p) {
-    return *p;
+typedef struct {
+    const cached *point;
+    int minus;
+} portable_term;
+
+static inline point portable_load(const point p[1]) {
+    return p[0];
 }
 
 static inline void portable_double(point *p, int with_t) {
     point_double(p, with_t);
 }
 
-static inline void portable_add(point *p, const cached *q, int minus) {
-    point_add(p, q, minus);
+static inline void portable_add(point *p, const portable_term terms[1]) {
+    point_add(p, terms[0].point, terms[0].minus);
 }
 
-static inline cached portable_cache(const point *p) {
-    return point_cache(p);
+static inline void portable_cache(cached *const out[1], const point *p) {
+    *out[0] = point_cache(p);
+}
+
+static inline point portable_fold(point p) {
+    return p;
 }
 
 static inline int portable_is_identity(const point *p) {

@@ -19,12 +19,13 @@ static const point BASE = {
 };
 
 /* For fewer signatures, four lanes are mostly empty, and the doublings go faster one after the other. */
-enum { WIDE_FROM = 3 };
+enum { AVX2_FROM = 3 };
 
 static const ed25519_path *const PATHS[ED25519_PATHS] = {
     &ed25519_portable,
 #if defined(__x86_64__)
     &ed25519_avx2,
+    &ed25519_ifma,
 #endif
 };
 
@@ -34,14 +35,26 @@ int ed25519_has_path(int path) {
 #if defined(__x86_64__)
     if (path == ED25519_AVX2)
         return __builtin_cpu_supports("avx2");
+    if (path == ED25519_IFMA)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")
+               && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512ifma");
 #endif
     return 0;
 }
 
+/* A point, and 2^128 times it. */
+static void upper_too(point out[2], const point *p) {
+    out[0] = out[1] = *p;
+    for (int i = 0; i < 128; i++)
+        point_double(&out[1], i == 127);
+}
+
 void ed25519_init(void) {
+    point base[2];
+    upper_too(base, &BASE);
     for (int path = 0; path < ED25519_PATHS; path++) {
         if (ed25519_has_path(path))
-            PATHS[path]->init(&BASE);
+            PATHS[path]->init(base);
     }
 }
 
@@ -71,14 +84,13 @@ int ed25519_key_decode(ed25519_key *key, const uint8_t bytes[32]) {
     if (encodes_small_order(bytes) || !point_decode(&p, bytes) || !has_order_l(&p))
         return 0;
     memcpy(key->bytes, bytes, 32);
-    memcpy(key->x, p.x.v, sizeof key->x);
-    memcpy(key->y, p.y.v, sizeof key->y);
+    upper_too(key->point, &p);
     return 1;
 }
 
 int ed25519_verify(
     const ed25519_job *jobs, size_t count, const ed25519_key *key, int path, void (*random)(void *, size_t), uint8_t *valid) {
-    if (count < WIDE_FROM)
+    if (path == ED25519_AVX2 && count < AVX2_FROM)
         path = ED25519_PORTABLE;
     return PATHS[path]->verify(jobs, count, key, random, valid);
 }

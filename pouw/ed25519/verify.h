@@ -5,20 +5,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "point.h"
+
 typedef struct {
     const uint8_t *signature; /* 64 bytes: R, S */
     const uint8_t *message;
     size_t size;
 } ed25519_job;
 
-/* A public key that was decoded once: its bytes, and its affine coordinates as fe of field.h. */
+/* A public key that was decoded once: its bytes, its point, and 2^128 times that. */
 typedef struct {
     uint8_t bytes[32];
-    uint64_t x[5], y[5];
+    point point[2];
 } ed25519_key;
 
 /* The ways to compute, of which a CPU has the first ones. */
-enum { ED25519_PORTABLE, ED25519_AVX2, ED25519_PATHS };
+enum { ED25519_PORTABLE, ED25519_AVX2, ED25519_IFMA, ED25519_PATHS };
 
 /* Prepares the tables. Call once, before anything else. */
 void ed25519_init(void);

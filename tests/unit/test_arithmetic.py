@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.ed25519 import L, P
-from tests.limbs import FIELDS, PORTABLE, WIDE, Arithmetic, Field, Limbs, compiled
+from tests.limbs import FIELDS, IFMA, PORTABLE, WIDE, Arithmetic, Field, Limbs, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def portable() -> Arithmetic:
     return compiled(PORTABLE)
 
 
-@pytest.fixture(params=[WIDE] if WIDE in FIELDS else [])
+@pytest.fixture(params=WIDE, ids=lambda field: field.name)
 def wide(request: pytest.FixtureRequest) -> Arithmetic:
     return compiled(request.param)
 
@@ -69,7 +69,10 @@ def test_products_of_any_limbs(c: Arithmetic, data: st.DataObject) -> None:
 
 
 def test_sums_and_differences(c: Arithmetic) -> None:
-    """What they take is tight; in portable C, what is taken away may be as large as 4p, limb by limb."""
+    """What they take is tight; in portable C, what is taken away may be as large as 4p, limb by limb.
+
+    What comes out can be multiplied, or else, with IFMA, made tight: there the points' formulas do that each time.
+    """
     field, rng = c.field, Random(SEED)
     taken = (2**53 - 75, *(2**53 - 3,) * 4) if field is PORTABLE else field.tight
     lefts, rights = list(in_lanes(field, field.edges(field.tight, rng))), list(in_lanes(field, field.edges(taken, rng)))
@@ -78,15 +81,15 @@ def test_sums_and_differences(c: Arithmetic) -> None:
         total, difference = c.call("add", left, right), c.call("sub", left, right)
         assert [field.value(limbs) for limbs in total] == [x + y for x, y in zip(a, b, strict=True)]
         assert [(field.value(limbs) - x + y) % P for limbs, x, y in zip(difference, a, b, strict=True)] == [0] * len(a)
-        for limb, bound in zip(itertools.chain(*difference), field.loose * field.lanes, strict=True):
+        bounds = field.carried if field is IFMA else field.loose
+        for limb, bound in zip(itertools.chain(*difference), bounds * field.lanes, strict=True):
             assert limb < bound
 
 
 def test_carries(c: Arithmetic) -> None:
     field, rng = c.field, Random(SEED)
-    # 19 times the last carry has to fit into what a tight limb may have above 51 bits.
-    bounds = (2**59,) * 5 if field is PORTABLE else (2**64 - 2**44,) * 10
-    for limbs in in_lanes(field, field.edges(bounds, rng) + field.edges(field.loose, rng)):
+    # 19 times the last carry has to fit into what a tight limb may have above its width.
+    for limbs in in_lanes(field, field.edges(field.carried, rng) + field.edges(field.loose, rng)):
         check(field, c.call("carry", limbs), [field.value(each) for each in limbs])
 
 
@@ -125,27 +128,49 @@ def test_decoding_takes_255_bits(portable: Arithmetic) -> None:
 
 
 def test_products_in_lanes_after_packing(wide: Arithmetic) -> None:
-    cases = list(in_lanes(WIDE, WIDE.edges(WIDE.loose, Random(SEED))))
+    field = wide.field
+    cases = list(in_lanes(field, field.edges(field.loose, Random(SEED))))
     for left, right in itertools.product(cases[::2], cases):
-        expected = [WIDE.value(a) * WIDE.value(b) for a, b in zip(left, right, strict=True)]
-        check(WIDE, wide.call("packed_mul", left, right), expected)
+        expected = [field.value(a) * field.value(b) for a, b in zip(left, right, strict=True)]
+        check(field, wide.call("packed_mul", left, right), expected)
 
 
 def test_lanes_are_gathered_and_scattered_in_order(wide: Arithmetic) -> None:
-    rng = Random(SEED)
+    rng, field = Random(SEED), wide.field
+    vector = ctypes.c_uint64 * (len(field.widths) * field.lanes)
+    scalars = ctypes.c_uint64 * (5 * field.lanes)
+
+    def scattered(limbs: ctypes.Array[ctypes.c_uint64]) -> list[Limbs]:
+        out = scalars()
+        wide.library.test_scatter(out, limbs)
+        return [out[at : at + 5] for at in range(0, len(out), 5)]
+
     for _ in range(300):
-        values = [rng.choice([rng.randrange(P), 0, 1, P - 1]) for _ in range(4)]
+        values = [rng.choice([rng.randrange(P), 0, 1, P - 1]) for _ in range(field.lanes)]
         limbs = [PORTABLE.represent(value, PORTABLE.tight, rng) for value in values]
-        limbs[rng.randrange(4)] = [bound - 1 for bound in PORTABLE.tight]
+        limbs[rng.randrange(field.lanes)] = [bound - 1 for bound in PORTABLE.tight]
         values = [PORTABLE.value(each) for each in limbs]
-        gathered = (ctypes.c_uint64 * 40)()
-        wide.library.test_gather(gathered, (ctypes.c_uint64 * 20)(*itertools.chain(*limbs)))
-        check(WIDE, [list(gathered[lane::4]) for lane in range(4)], values)
-        [scattered] = wide.points("scatter", gathered)
-        check(PORTABLE, scattered, values)
-    for case in in_lanes(WIDE, WIDE.edges(WIDE.tight, rng)):
-        [scattered] = wide.points("scatter", (ctypes.c_uint64 * 40)(*itertools.chain(*zip(*case, strict=True))))
-        check(PORTABLE, scattered, [WIDE.value(each) for each in case])
+        gathered = vector()
+        wide.library.test_gather(gathered, scalars(*itertools.chain(*limbs)))
+        check(field, [list(gathered[lane :: field.lanes]) for lane in range(field.lanes)], values)
+        check(PORTABLE, scattered(gathered), values)
+    for case in in_lanes(field, field.edges(field.tight, rng)):
+        limbs_in_lanes = vector(*itertools.chain(*zip(*case, strict=True)))
+        check(PORTABLE, scattered(limbs_in_lanes), [field.value(each) for each in case])
+
+
+@pytest.mark.parametrize("field", [field for field in WIDE if field is IFMA], ids=lambda field: field.name)
+def test_one_representation_in_each_lane_is_below_p(field: Field) -> None:
+    rng, c = Random(SEED), compiled(field)
+    flags = ctypes.c_int * field.lanes
+    for case in in_lanes(field, field.edges(field.carried, rng) + field.edges(field.tight, rng)):
+        values = [field.value(limbs) % P for limbs in case]
+        expected = [[value >> 51 * i & (1 << 51) - 1 for i in range(5)] for value in values]
+        assert c.call("canonical", case) == expected
+        zeros, odds = flags(), flags()
+        c.library.test_zeros_and_odds(zeros, odds, (ctypes.c_uint64 * 40)(*itertools.chain(*zip(*case, strict=True))))
+        assert list(zeros) == [value == 0 for value in values]
+        assert list(odds) == [value & 1 for value in values]
 
 
 def edges_of(bits: int, rng: Random) -> list[int]:

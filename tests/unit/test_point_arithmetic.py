@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import itertools
 from random import Random
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -15,7 +17,11 @@ from tests.limbs import FIELDS, PORTABLE, Arithmetic, Job, compiled, job, limbs_
 from tests.rule_kinds import LENGTHS
 from tests.rule_signers import SMALL_POINTS, any_scalar, encodings_near_p, from_seed
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 SEED = 20_261_123
+Case = TypeVar("Case")
 
 
 @pytest.fixture(params=FIELDS, ids=lambda field: field.name)
@@ -29,43 +35,72 @@ def some_points(rng: Random) -> list[ed25519.Point]:
     return [*ed25519.torsion(), *plain, *mixed, *map(ed25519.negate, plain)]
 
 
+def side_by_side(c: Arithmetic, cases: Iterable[Case]) -> Iterator[tuple[Case, ...]]:
+    """Go through cases, each of them in every place of a path's points beside another one."""
+    rest = list(cases)
+    for at in range(len(rest)):
+        yield tuple(rest[(at + 7 * k) % len(rest)] for k in range(c.field.points))
+
+
 def test_sums_of_points(c: Arithmetic) -> None:
     """Any two of them: equal, opposite, neutral, of small and of mixed order, in any representation."""
     rng = Random(SEED)
-    for left, right in itertools.product(some_points(rng), repeat=2):
-        for minus, second in enumerate((right, ed25519.negate(right))):
-            [out] = c.points("add_points", limbs_of(left, rng), limbs_of(right, rng), minus)
-            assert ed25519.equal(point_of(out), ed25519.add(left, second))
+    for group in side_by_side(c, itertools.product(some_points(rng), repeat=2)):
+        lefts, rights = [left for left, _right in group], [right for _left, right in group]
+        for minus, seconds in enumerate((rights, [ed25519.negate(right) for right in rights])):
+            out = c.points("add_points", limbs_of(rng, *lefts), limbs_of(rng, *rights), minus, count=len(group))
+            for coordinates, left, second in zip(out, lefts, seconds, strict=True):
+                assert ed25519.equal(point_of(coordinates), ed25519.add(left, second))
 
 
 def test_doublings(c: Arithmetic) -> None:
     """T counts for nothing in what is doubled, and is not needed in the result."""
     rng = Random(SEED)
-    for point in some_points(rng) * 8:
-        twice = ed25519.add(point, point)
-        limbs = limbs_of((*point[:3], rng.randrange(P)), rng)
-        [out] = c.points("double", limbs, 1)
-        assert ed25519.equal(point_of(out), twice)
-        [[x, y, z, _t]] = c.points("double", limbs, 0)
-        without_t = (PORTABLE.value(x), PORTABLE.value(y), PORTABLE.value(z), 0)
-        assert ed25519.equal(without_t, twice)
+    for group in side_by_side(c, some_points(rng) * 8):
+        limbs = limbs_of(rng, *[(*point[:3], rng.randrange(P)) for point in group])
+        with_t = c.points("double", limbs, 1, count=len(group))
+        without = c.points("double", limbs, 0, count=len(group))
+        for point, coordinates, [x, y, z, _t] in zip(group, with_t, without, strict=True):
+            twice = ed25519.add(point, point)
+            assert ed25519.equal(point_of(coordinates), twice)
+            assert ed25519.equal((PORTABLE.value(x), PORTABLE.value(y), PORTABLE.value(z), 0), twice)
 
 
 def test_long_chains(c: Arithmetic) -> None:
     rng = Random(SEED)
-    for left, right in itertools.islice(itertools.product(some_points(rng), repeat=2), 0, None, 7):
+    for group in side_by_side(c, itertools.islice(itertools.product(some_points(rng), repeat=2), 0, None, 7)):
         minus, times = rng.randrange(2), rng.randint(1, 60)
-        p, q = left, right
-        for _ in range(times):
-            p, q = ed25519.add(ed25519.add(p, p), ed25519.negate(q) if minus else q), ed25519.add(q, q)
-        [out] = c.points("chain", limbs_of(left, rng), limbs_of(right, rng), minus, times)
-        assert ed25519.equal(point_of(out), p)
+        lefts, rights = [left for left, _right in group], [right for _left, right in group]
+        out = c.points("chain", limbs_of(rng, *lefts), limbs_of(rng, *rights), minus, times, count=len(group))
+        for (p, q), coordinates in zip(group, out, strict=True):
+            for _ in range(times):
+                p = ed25519.add(ed25519.add(p, p), ed25519.negate(q) if minus else q)  # noqa: PLW2901 - the chain
+                q = ed25519.add(q, q)  # noqa: PLW2901
+            assert ed25519.equal(point_of(coordinates), p)
+
+
+def test_points_side_by_side_are_added_up(c: Arithmetic) -> None:
+    rng = Random(SEED)
+    for group in side_by_side(c, some_points(rng) * 5):
+        [out] = c.points("fold", limbs_of(rng, *group))
+        assert ed25519.equal(point_of(out), functools.reduce(ed25519.add, group))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 31])
+def test_any_number_of_terms_is_added_up(c: Arithmetic, count: int) -> None:
+    rng = Random(SEED)
+    for _ in range(8):
+        terms, signs = rng.choices(some_points(rng), k=count), rng.choices((0, 1), k=count)
+        [out] = c.points("add_terms", limbs_of(rng, *terms), (ctypes.c_int * count)(*signs), count)
+        signed = [ed25519.negate(p) if minus else p for p, minus in zip(terms, signs, strict=True)]
+        assert ed25519.equal(point_of(out), functools.reduce(ed25519.add, signed, IDENTITY))
 
 
 def test_the_neutral_point_is_known_in_any_representation(c: Arithmetic) -> None:
     rng = Random(SEED)
-    for point in some_points(rng) * 10:
-        assert c.library.test_is_identity(limbs_of(point, rng)) == ed25519.equal(point, IDENTITY)
+    for first, *others in side_by_side(c, some_points(rng) * 10):
+        known = c.library.test_is_identity(limbs_of(rng, first, *others))
+        assert known == ed25519.equal(first, IDENTITY)
 
 
 def test_points_are_decoded(c: Arithmetic) -> None:
@@ -83,12 +118,15 @@ def test_points_are_decoded(c: Arithmetic) -> None:
             assert point is None or ed25519.equal(point_of(coordinates), point)
 
 
-@pytest.mark.parametrize("size", [1, 4, 16, 64])
+@pytest.mark.parametrize("size", [1, 4, 8, 64])
 def test_tables_hold_odd_multiples(c: Arithmetic, size: int) -> None:
     rng = Random(SEED)
-    for point in (ed25519.BASE, ed25519.multiply_base(any_scalar(rng)), ed25519.torsion()[1]):
-        for i, coordinates in enumerate(c.points("odd_multiples", limbs_of(point, rng), size, count=size)):
-            assert ed25519.equal(point_of(coordinates), ed25519.multiply(2 * i + 1, point))
+    points = (ed25519.BASE, ed25519.multiply_base(any_scalar(rng)), ed25519.torsion()[1])
+    for group in side_by_side(c, points):
+        multiples = c.points("odd_multiples", limbs_of(rng, *group), size, count=size * len(group))
+        for at, coordinates in enumerate(multiples):
+            i, k = divmod(at, len(group))
+            assert ed25519.equal(point_of(coordinates), ed25519.multiply(2 * i + 1, group[k]))
 
 
 def test_hashes_of_messages_of_any_length_beside_each_other(c: Arithmetic) -> None:
