@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""The C side of a batch: scan the body, decode receipts to canonical bytes, verify signatures.
+"""The C side of a batch: scan the body, decode receipts to canonical bytes, check them, verify signatures.
 
 The batch equation is in pouw/ed25519. libsodium is the one that PyNaCl carries; its functions are looked up when this
 module is imported. Each public function checks and copies pointers under the GIL; signatures are then verified without it.
@@ -28,6 +28,7 @@ include "_fast/scan.pxi"
 include "_fast/receipt.pxi"
 include "_fast/json.pxi"
 include "_fast/protobuf.pxi"
+include "_fast/checks.pxi"
 include "_fast/signatures.pxi"
 include "_fast/arrays.pxi"
 

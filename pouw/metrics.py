@@ -8,12 +8,32 @@ counter without that ending (see :mod:`pouw.exposition`).
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import values as values_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class _ProcessId:
+    """This process's id, asked for once after each fork: prometheus_client wants it for every value that it writes."""
+
+    def __init__(self) -> None:
+        self._ask()
+        os.register_at_fork(after_in_child=self._ask)
+
+    def _ask(self) -> None:
+        self._id = os.getpid()
+
+    def __call__(self) -> int:
+        return self._id
+
+
+if values_of.ValueClass is not values_of.MutexValue:  # several processes share what they count
+    values_of.ValueClass = values_of.MultiProcessValue(_ProcessId())  # type: ignore[no-untyped-call]
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 """The methods that are labels; any other is ``other``."""
@@ -197,6 +217,12 @@ def expect(labels: Mapping[str, str]) -> None:
     ):
         for value in values:
             counter.labels(value)
+
+
+@functools.lru_cache(maxsize=4_096)  # methods, routes and statuses are few, and looking one up takes a lock
+def http_duration(method: str, route: str, status: int) -> Histogram:
+    """Return where the duration of such a request is observed."""
+    return HTTP_DURATION.labels(method, route, status)
 
 
 def left_out(event: str) -> None:

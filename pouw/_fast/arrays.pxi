@@ -93,3 +93,22 @@ def pack_array(int oid, list items not None):
 
 
 cdef bytes EMPTY_ARRAY = b"\0" * 8
+
+
+def pack_receipts(list receipts not None):
+    """Return columns of :class:`SignedReceipt` objects, each packed as :func:`pack_array` does.
+
+    In this order: receipt_nonce, challenge_nonce (bytea), proof_type (int2), bytes_verified (int8), result_ok (bool),
+    body, signature (bytea).
+    """
+    cdef SignedReceipt each
+    require_receipts(receipts)
+    return (
+        pack_array(BYTEA_OID, [each.receipt_nonce for each in receipts]),
+        pack_array(BYTEA_OID, [each.challenge_nonce for each in receipts]),
+        pack_array(INT2_OID, [each.proof_type for each in receipts]),
+        pack_array(INT8_OID, [each.bytes_verified for each in receipts]),
+        pack_array(BOOL_OID, [each.result_ok for each in receipts]),
+        pack_array(BYTEA_OID, [each.body for each in receipts]),
+        pack_array(BYTEA_OID, [each.signature for each in receipts]),
+    )

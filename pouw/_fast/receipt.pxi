@@ -55,6 +55,14 @@ cdef class SignedReceipt:
     cdef readonly int64_t finished_at
 
 
+cdef int require_receipts(list items) except -1:
+    """Raise TypeError unless each item is a SignedReceipt: None would pass for one."""
+    for item in items:
+        if type(item) is not SignedReceipt:
+            raise TypeError(f"a SignedReceipt, not {type(item).__name__}")
+    return 0
+
+
 cdef inline unsigned char *put_varint(unsigned char *out, uint64_t value) noexcept nogil:
     while value >= 0x80:
         out[0] = <unsigned char>(value & 0x7F) | 0x80

@@ -9,7 +9,7 @@ from pouw import metrics
 from pouw.protocol.reasons import Detail
 from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
 from pouw.service import batch_log
-from pouw.service.checks import Context, first_failure, resolve_client
+from pouw.service.checks import Context, first_failures, resolve_client
 from pouw.stages import Stage
 from pouw.store.submissions import BatchKey, Claim, Outcome, Question, Used, nonce_digests
 
@@ -88,16 +88,17 @@ class Submissions:
         context = Context(client, known.challenges, self._clock(), self._skew)
         for nonce in nonces & known.challenges.keys():
             metrics.CHALLENGE_AGE.observe(context.now - known.challenges[nonce].issued_at)
-        failures = [first_failure(receipt, context) for receipt in batch.receipts]
+        failures = first_failures(batch.receipts, context)
         with Stage("verify"):
             self._verify(batch.receipts, failures, client)
         claims = _claims(batch.receipts, failures, digests, known.challenges)
         # Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited
         # or came when its challenge's budget was spent.
-        proven = len(spend(claims, known.taken, known.used, known.challenges)) < len(claims)
+        spending = spend(claims, known, known.challenges)
+        proven = len(spending.refused) < len(claims)
         if proven:
             self._spend_did_quota(batch.client_did)
-        return self._settle(question, batch, failures, claims, known, proven, render)
+        return self._settle(question, batch, failures, claims, known, spending, proven, render)
 
     def _verify(self, receipts: list[SignedReceipt], failures: list[Detail | None], client: Client) -> None:
         """Mark the wrong signatures in ``failures`` among the receipts that passed every check so far."""
@@ -117,23 +118,24 @@ class Submissions:
         failures: list[Detail | None],
         claims: dict[int, Claim],
         known: Known,
+        first: Spending,
         proven: bool,
         render: Callable[[Verdict, bytes], bytes],
     ) -> Answer:
         signer = self._ring.current()
 
         def decide(now_known: Known) -> Outcome:
-            refused = spend(claims, now_known.taken, now_known.used, known.challenges)
-            rejected = _rejections(batch.receipts, failures, refused)
-            credited = [claim for index, claim in claims.items() if index not in refused]
+            spending = first if now_known is known else spend(claims, now_known, known.challenges)
+            rejected = _rejections(batch.receipts, failures, spending.refused)
+            credited = [claim for index, claim in claims.items() if index not in spending.refused]
             verdict = Verdict(
                 batch_digest=question.key.digest,
                 node_id=signer.public_key,
-                accepted=tuple(claim.receipt_nonce for claim in credited),
+                accepted=tuple([claim.receipt.receipt_nonce for claim in credited]),  # type: ignore[misc]  # each has one
                 rejected=tuple(rejected),
                 server_time=int(self._clock()),
             )
-            return Outcome(credited, rejected, render(verdict, signer.sign(signed_bytes(verdict))))
+            return Outcome(credited, rejected, spending.spent, render(verdict, signer.sign(signed_bytes(verdict))))
 
         with Stage("commit"):
             answer, outcome = self._ledger.settle(question, known, proven=proven, decide=decide)
@@ -146,40 +148,47 @@ class Submissions:
         return Answer(answer, replayed=False)
 
 
-def spend(
-    claims: dict[int, Claim],
-    taken: set[bytes],
-    used: dict[bytes, Used],
-    challenges: dict[bytes, Challenge],
-) -> dict[int, Detail]:
-    """Spend the challenges' budgets on claims in the batch's order; return those refused, by index.
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What claims come to: those refused, by index, and what the others spend, by challenge."""
+
+    refused: dict[int, Detail]
+    spent: dict[bytes, Used]
+
+
+def spend(claims: dict[int, Claim], known: Known, challenges: dict[bytes, Challenge]) -> Spending:
+    """Spend the challenges' budgets on claims in the batch's order.
 
     A refused claim spends nothing and takes no nonce.
     """
     refused: dict[int, Detail] = {}
-    seen = set(taken)
-    left = {
-        nonce: [
-            challenges[nonce].max_receipts - spent.receipts,
-            challenges[nonce].max_bytes_total - spent.bytes,
-        ]
-        for nonce, spent in used.items()
-    }
+    seen = set(known.taken)
+    spent: dict[bytes, list[int]] = {}
     for index, claim in claims.items():
-        budget = left.get(claim.challenge_nonce)
+        nonce, size = claim.receipt.challenge_nonce, claim.receipt.bytes_verified
+        now = spent.setdefault(nonce, [0, 0])
         if claim.nonce_digest in seen:
             refused[index] = Detail.DUPLICATE_NONCE
-        elif budget is None:  # purged since it was looked up
-            refused[index] = Detail.UNKNOWN_CHALLENGE
-        elif budget[0] < 1:
-            refused[index] = Detail.TOO_MANY_RECEIPTS
-        elif budget[1] < claim.bytes_verified:
-            refused[index] = Detail.TOO_MANY_BYTES
-        else:
-            budget[0] -= 1
-            budget[1] -= claim.bytes_verified
-            seen.add(claim.nonce_digest)
-    return refused
+            continue
+        detail = _overspent(known.used.get(nonce), challenges[nonce], now, size)
+        if detail is not None:
+            refused[index] = detail
+            continue
+        now[0] += 1
+        now[1] += size
+        seen.add(claim.nonce_digest)
+    return Spending(refused, {nonce: Used(*now) for nonce, now in spent.items() if now[0]})
+
+
+def _overspent(before: Used | None, challenge: Challenge, now: Sequence[int], size: int) -> Detail | None:
+    """Return why a claim of ``size`` bytes has no room beside what was spent before, and by the batch until now."""
+    if before is None:  # purged since it was looked up
+        return Detail.UNKNOWN_CHALLENGE
+    if before.receipts + now[0] >= challenge.max_receipts:
+        return Detail.TOO_MANY_RECEIPTS
+    if before.bytes + now[1] + size > challenge.max_bytes_total:
+        return Detail.TOO_MANY_BYTES
+    return None
 
 
 def _digests(batch: Batch) -> dict[int, bytes]:
@@ -198,23 +207,11 @@ def _claims(
     digests: dict[int, bytes],
     challenges: dict[bytes, Challenge],
 ) -> dict[int, Claim]:
-    claims = {}
-    for index, digest in digests.items():
-        if failures[index] is None:
-            receipt = receipts[index]
-            nonce = receipt.challenge_nonce
-            claims[index] = Claim(
-                digest,
-                receipt.receipt_nonce,  # type: ignore[arg-type]  # what has a digest has a nonce
-                nonce,
-                challenges[nonce].expires_at,
-                receipt.proof_type,
-                receipt.bytes_verified,
-                receipt.result_ok,
-                receipt.body,
-                receipt.signature,
-            )
-    return claims
+    return {
+        index: Claim(digest, challenges[receipts[index].challenge_nonce].expires_at, receipts[index])
+        for index, digest in digests.items()
+        if failures[index] is None
+    }
 
 
 def _rejections(

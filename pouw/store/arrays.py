@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -19,12 +19,19 @@ class Array:
     The numbers are those of the element's type and of its array in every PostgreSQL (src/include/catalog/pg_type.dat).
     """
 
-    __slots__ = ("items",)
+    __slots__ = ("packed",)
     element_oid: ClassVar[int]
     oid: ClassVar[int]
 
     def __init__(self, items: list[Any]) -> None:
-        self.items = items
+        self.packed = pack_array(self.element_oid, items)
+
+    @classmethod
+    def of_packed(cls, packed: bytes) -> Self:
+        """Take over what was packed already."""
+        array = cls.__new__(cls)
+        array.packed = packed
+        return array
 
 
 class Bool(Array):
@@ -67,7 +74,7 @@ class _ArrayDumper(Dumper):
     format = Format.BINARY
 
     def dump(self, obj: Array) -> bytes:
-        return pack_array(obj.element_oid, obj.items)
+        return obj.packed
 
 
 KINDS = (Bool, Bytea, Int2, Int4, Int8, Text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import gevent
@@ -19,7 +18,8 @@ from pouw.errors import StoreError, StoreUnavailable
 from pouw.store import arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from types import TracebackType
 
 
 class Pool(ConnectionPool[Connection[TupleRow]]):
@@ -82,41 +82,53 @@ def address(pool: Pool) -> str:
     return conninfo if isinstance(conninfo, str) else conninfo()
 
 
-@contextmanager
-def session(pool: Pool) -> Iterator[Connection[TupleRow]]:
+class _Lease:
+    """A connection for the length of a block, in which the driver's errors become the store's.
+
+    It is cut after ``seconds``, where neither the server nor the network says anything any more: the driver waits for
+    ever for a server that hangs. An exception thrown into it would make it wait again, for the rollback; a socket that
+    is shut down ends every wait with the driver's own error.
+    """
+
+    __slots__ = ("_connection", "_patience", "_pool", "_seconds", "_timer")
+
+    def __init__(self, pool: Pool, patience: float, seconds: float) -> None:
+        self._pool = pool
+        self._patience = patience
+        self._seconds = seconds
+
+    def __enter__(self) -> Connection[TupleRow]:
+        try:
+            self._connection = self._pool.getconn(self._patience)
+        except psycopg.Error as error:
+            raise _translated(error) from error
+        self._timer = gevent.get_hub().loop.timer(self._seconds)
+        try:
+            self._timer.start(_cut, self._connection.fileno())
+        except psycopg.Error as error:  # it is lost already
+            self.__exit__(type(error), error, None)
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._timer.stop()
+        self._timer.close()
+        try:
+            self._pool.putconn(self._connection)  # which rolls back what was left open and drops a broken connection
+        except psycopg.Error as late:
+            error = error or late
+        if isinstance(error, psycopg.Error):
+            raise _translated(error) from error
+
+
+def session(pool: Pool) -> AbstractContextManager[Connection[TupleRow]]:
     """Lend a connection in autocommit: several statements that belong together need ``transaction()``.
 
     Raises :class:`StoreUnavailable` where the database is out of reach or too slow, and
     :class:`StoreError` for any other refusal.
     """
-    seconds = pool.statement_secs + _GRACE_SECS
-    with translated(), _borrowed(pool, pool.timeout) as connection, _deadline(connection, seconds):
-        yield connection
-
-
-@contextmanager
-def _borrowed(pool: Pool, timeout: float) -> Iterator[Connection[TupleRow]]:
-    connection = pool.getconn(timeout)
-    try:
-        yield connection
-    finally:
-        pool.putconn(connection)  # which rolls back what was left open and drops a broken connection
-
-
-@contextmanager
-def _deadline(connection: Connection[TupleRow], seconds: float) -> Iterator[None]:
-    """Cut the connection after ``seconds``, where neither the server nor the network says anything any more.
-
-    The driver waits for ever for a server that hangs. An exception thrown into it would make it wait again, for
-    the rollback; a socket that is shut down ends every wait with the driver's own error.
-    """
-    timer = gevent.get_hub().loop.timer(seconds)
-    timer.start(_cut, connection.fileno())
-    try:
-        yield
-    finally:
-        timer.stop()
-        timer.close()
+    return _Lease(pool, pool.timeout, pool.statement_secs + _GRACE_SECS)
 
 
 def _cut(descriptor: int) -> None:
@@ -124,20 +136,15 @@ def _cut(descriptor: int) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the driver's errors into the store's."""
-    try:
-        yield
-    except _UNAVAILABLE as error:
-        raise StoreUnavailable(f"The database is out of reach: {type(error).__name__}") from error
-    except psycopg.errors.ReadOnlySqlTransaction as error:
-        raise StoreUnavailable("The database takes no writes: it is a standby") from error
-    except psycopg.Error as error:
-        raise StoreError(f"The database refused a statement: {type(error).__name__}") from error
+def _translated(error: psycopg.Error) -> StoreError:
+    if isinstance(error, _UNAVAILABLE):
+        return StoreUnavailable(f"The database is out of reach: {type(error).__name__}")
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return StoreUnavailable("The database takes no writes: it is a standby")
+    return StoreError(f"The database refused a statement: {type(error).__name__}")
 
 
 def ping(pool: Pool, timeout: float) -> None:
     """Ask the database for an answer within ``timeout`` seconds; raise :class:`StoreUnavailable` without one."""
-    with translated(), _borrowed(pool, timeout) as connection, _deadline(connection, timeout):
+    with _Lease(pool, timeout, timeout) as connection:
         connection.execute("SELECT 1")

@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, LiteralString, NamedTuple
 
+from pouw._fastverify import pack_receipts
 from pouw.errors import BatchConflict, VerdictGone
 from pouw.store.arrays import Array, Bool, Bytea, Int2, Int4, Int8, Text
 from pouw.store.challenges import Challenge
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
+    from pouw._fastverify import SignedReceipt
     from pouw.protocol.verdicts import Rejection
     from pouw.store.epochs import Calendar
 
@@ -90,22 +92,17 @@ class Claim(NamedTuple):
     """One receipt that passed every check and asks to be credited. A tuple: there is one for every receipt."""
 
     nonce_digest: bytes
-    receipt_nonce: bytes
-    challenge_nonce: bytes
     challenge_expires_at: int
-    proof_type: int
-    bytes_verified: int
-    result_ok: bool
-    body: bytes
-    signature: bytes
+    receipt: SignedReceipt
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a batch comes to once the database's state is known."""
+    """What a batch comes to once the database's state is known. ``spent`` is by challenge."""
 
     credited: Sequence[Claim]
     rejected: Sequence[Rejection]
+    spent: dict[bytes, Used]
     answer: bytes
 
 
@@ -206,9 +203,9 @@ def _spent_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
     receipts: dict[bytes, int] = {}
     size: dict[bytes, int] = {}
     for settlement in settlements:
-        for claim in settlement.outcome.credited:
-            receipts[claim.challenge_nonce] = receipts.get(claim.challenge_nonce, 0) + 1
-            size[claim.challenge_nonce] = size.get(claim.challenge_nonce, 0) + claim.bytes_verified
+        for nonce, used in settlement.outcome.spent.items():
+            receipts[nonce] = receipts.get(nonce, 0) + used.receipts
+            size[nonce] = size.get(nonce, 0) + used.bytes
     return Bytea(list(receipts)), Int8(list(receipts.values())), Int8(list(size.values()))
 
 
@@ -216,18 +213,14 @@ def _receipt_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
     """Return nonces by their digests, in whose order they are locked, and then receipts in the batches' order."""
     places = [place for place, settlement in enumerate(settlements, 1) for _ in settlement.outcome.credited]
     claims = [claim for settlement in settlements for claim in settlement.outcome.credited]
-    nonces = sorted((claim.nonce_digest, claim.challenge_expires_at) for claim in claims)
+    nonces = sorted(claim[:2] for claim in claims)
+    kinds = (Bytea, Bytea, Int2, Int8, Bool, Bytea, Bytea)
+    columns = pack_receipts([claim.receipt for claim in claims])
     return (
         Bytea([digest for digest, _expiry in nonces]),
         Int8([expiry for _digest, expiry in nonces]),
         Int4(places),
-        Bytea([claim.receipt_nonce for claim in claims]),
-        Bytea([claim.challenge_nonce for claim in claims]),
-        Int2([claim.proof_type for claim in claims]),
-        Int8([claim.bytes_verified for claim in claims]),
-        Bool([claim.result_ok for claim in claims]),
-        Bytea([claim.body for claim in claims]),
-        Bytea([claim.signature for claim in claims]),
+        *(kind.of_packed(column) for kind, column in zip(kinds, columns, strict=True)),
     )
 
 

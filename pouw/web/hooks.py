@@ -48,7 +48,7 @@ def _observe(status: int) -> None:
     rule = request.url_rule
     route = "unknown" if rule is None else rule.rule
     seconds = time.perf_counter() - g.began
-    metrics.HTTP_DURATION.labels(method, route, status).observe(seconds)
+    metrics.http_duration(method, route, status).observe(seconds)
     if status >= _REFUSED and log.wants_info() and _often.due():
         log.info("request_refused", status=status, method=method, route=route, ms=round(seconds * 1000, 2))
     tracing.end({"http.request.method": method, "http.route": route, "http.response.status_code": status})

@@ -215,7 +215,7 @@ def test_a_batch_that_comes_too_late_for_its_epoch_is_not_written(pool: Pool) ->
     question = Question(BatchKey("did:a:1", b"n" * 16, b"d" * 32), [], [])
     with pytest.raises(StoreUnavailable, match="contended"):
         Ledger(pool, epochs.calendar).settle(
-            question, Known(), proven=False, decide=lambda _known: Outcome([], [], b"answer")
+            question, Known(), proven=False, decide=lambda _known: Outcome([], [], {}, b"answer")
         )
     with pool.connection() as db:
         assert db.execute("SELECT count(*) FROM batches").fetchone() == (0,)

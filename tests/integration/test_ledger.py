@@ -11,15 +11,17 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from pouw._fastverify import pack_array
+from pouw._fastverify import pack_array, pack_receipts
 from pouw.errors import StoreError
 from pouw.protocol.reasons import Detail
+from pouw.protocol.types import ProofType
 from pouw.protocol.verdicts import Rejection
 from pouw.store import arrays
 from pouw.store.epochs import Calendar
 from pouw.store.ledger import Ledger
 from pouw.store.pool import Pool, open_pool
-from pouw.store.submissions import BatchKey, Claim, Known, Outcome, Question, nonce_digests
+from pouw.store.submissions import BatchKey, Claim, Known, Outcome, Question, Used, nonce_digests
+from tests.decoded import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +72,7 @@ class Batch:
         nonces = nonces or [secrets.token_bytes(16) for _ in range(count)]
         self.digests = nonce_digests(did, nonces)
         self.claims = [
-            Claim(digest, each, nonce, EXPIRES, 0, 10, True, b"body", b"s" * 64)
+            Claim(digest, EXPIRES, decoded(receipt_nonce=each, challenge_nonce=nonce))
             for digest, each in zip(self.digests, nonces, strict=True)
         ]
         key = BatchKey(did, secrets.token_bytes(16), secrets.token_bytes(32))
@@ -81,11 +83,13 @@ class Batch:
         self.decided += 1
         left = [claim for claim in self.claims if claim.nonce_digest not in known.taken]
         gone = [
-            Rejection(index, claim.receipt_nonce, Detail.DUPLICATE_NONCE)
+            Rejection(index, claim.receipt.receipt_nonce, Detail.DUPLICATE_NONCE)
             for index, claim in enumerate(self.claims)
             if claim.nonce_digest in known.taken
         ]
-        return Outcome(left, gone, b"%d accepted" % len(left))
+        [nonce] = self.question.challenge_nonces
+        spent = {nonce: Used(len(left), sum(claim.receipt.bytes_verified for claim in left))}
+        return Outcome(left, gone, spent if left else {}, b"%d accepted" % len(left))
 
     def run(self, ledger: Ledger) -> bytes:
         known = ledger.look_up(self.question)
@@ -143,7 +147,7 @@ def test_a_bad_neighbour_spoils_nothing(pool: Pool, ledger: Ledger) -> None:
     good = [Batch(nonce, 4) for _ in range(6)]
     same = [Batch(nonce, 3, did="did:x:same", nonces=taken) for _ in range(2)]
     bad = Batch(nonce, 1)
-    bad.claims[0] = bad.claims[0]._replace(bytes_verified=2**63)
+    bad.claims[0] = bad.claims[0]._replace(challenge_expires_at=2**63)
     answers = together(ledger, *good[:3], same[0], same[1], bad, *good[3:])
     assert answers[:3] + answers[6:] == [b"4 accepted"] * 6
     assert sorted(answers[3:5]) == [b"0 accepted", b"3 accepted"]
@@ -170,19 +174,34 @@ def test_the_same_batch_at_once_is_settled_once(pool: Pool, ledger: Ledger) -> N
 
 
 @pytest.mark.parametrize(
-    "array",
+    ("kind", "items"),
     [
-        arrays.Bytea([b"", b"\x00\xff", None, b"x" * 70_000]), arrays.Text(["", "é", None, "x'\\\""]),
-        arrays.Int2([0, -32_768, 32_767, None]), arrays.Int4([-(2**31), 2**31 - 1]),
-        arrays.Int8([-(2**63), 2**63 - 1, None]), arrays.Bool([True, False, None]), arrays.Bytea([]),
+        (arrays.Bytea, [b"", b"\x00\xff", None, b"x" * 70_000]), (arrays.Text, ["", "é", None, "x'\\\""]),
+        (arrays.Int2, [0, -32_768, 32_767, None]), (arrays.Int4, [-(2**31), 2**31 - 1]),
+        (arrays.Int8, [-(2**63), 2**63 - 1, None]), (arrays.Bool, [True, False, None]), (arrays.Bytea, []),
     ],
 )  # fmt: skip
-def test_an_array_arrives_as_it_was_sent(pool: Pool, array: arrays.Array) -> None:
+def test_an_array_arrives_as_it_was_sent(pool: Pool, kind: type[arrays.Array], items: list[Any]) -> None:
     with pool.connection() as db:
-        cursor = db.execute("SELECT %b", (array,), binary=True)
-        assert cursor.fetchone() == (array.items,)
-        assert cursor.description is not None
-        assert cursor.description[0].type_code == array.oid
+        for array in (kind(items), kind.of_packed(pack_array(kind.element_oid, items))):
+            cursor = db.execute("SELECT %b", (array,), binary=True)
+            assert cursor.fetchone() == (items,)
+            assert cursor.description is not None
+            assert cursor.description[0].type_code == kind.oid
+
+
+def test_receipts_are_packed_column_by_column() -> None:
+    receipts = [
+        decoded(receipt_nonce=b"%016d" % i, proof_type=ProofType(i % 3), bytes_verified=2**62 + i, result_ok=i % 2 == 0)
+        for i in range(5)
+    ]
+    kinds = (arrays.Bytea, arrays.Bytea, arrays.Int2, arrays.Int8, arrays.Bool, arrays.Bytea, arrays.Bytea)
+    names = ("receipt_nonce", "challenge_nonce", "proof_type", "bytes_verified", "result_ok", "body", "signature")
+    for some in (receipts, []):
+        expected = [
+            kind([getattr(each, name) for each in some]).packed for kind, name in zip(kinds, names, strict=True)
+        ]
+        assert list(pack_receipts(some)) == expected
 
 
 @pytest.mark.parametrize(
