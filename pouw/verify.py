@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 Engine = Literal["batch", "libsodium"]
 
 _KEYS = 4_096
-_INLINE = {"batch": 32, "libsodium": 3}
-"""Up to here the hop to a thread and back costs more than the event loop's wait for the signatures."""
+_INLINE = {"batch": 128, "libsodium": 16}
+"""Up to here, about a millisecond at most, signatures are verified on the spot.
+
+Under load the hop to a thread and back costs more than that millisecond, to everybody: every switch begins with cold
+caches and predictors.
+"""
 
 _SPLIT = {"batch": 64, "libsodium": 16}
 """A thread gets at least so many signatures: for fewer the hop, or an equation of its own, is not worth it."""
