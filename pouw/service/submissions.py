@@ -107,9 +107,10 @@ class Submissions:
             return
         with metrics.SIGNATURE_VERIFICATION.time():
             results = self._verifier.verify([receipts[index] for index in asked], client.key)
-        for index, valid in zip(asked, results, strict=True):
-            if not valid:
-                failures[index] = Detail.INVALID_SIGNATURE
+        if not all(results):
+            for index, valid in zip(asked, results, strict=True):
+                if not valid:
+                    failures[index] = Detail.INVALID_SIGNATURE
 
     def _settle(
         self,
@@ -127,7 +128,8 @@ class Submissions:
         def decide(now_known: Known) -> Outcome:
             spending = first if now_known is known else spend(claims, now_known, known.challenges)
             rejected = _rejections(batch.receipts, failures, spending.refused)
-            credited = [claim for index, claim in claims.items() if index not in spending.refused]
+            refused = spending.refused
+            credited = [claim for index, claim in claims.items() if index not in refused]
             verdict = Verdict(
                 batch_digest=question.key.digest,
                 node_id=signer.public_key,
@@ -156,6 +158,14 @@ class Spending:
     spent: dict[bytes, Used]
 
 
+@dataclass(slots=True)
+class _Room:
+    """What a challenge still takes, in receipts and in bytes."""
+
+    receipts: int
+    bytes: int
+
+
 def spend(claims: dict[int, Claim], known: Known, challenges: dict[bytes, Challenge]) -> Spending:
     """Spend the challenges' budgets on claims in the batch's order.
 
@@ -163,32 +173,34 @@ def spend(claims: dict[int, Claim], known: Known, challenges: dict[bytes, Challe
     """
     refused: dict[int, Detail] = {}
     seen = set(known.taken)
+    rooms: dict[bytes, _Room | None] = {}
     spent: dict[bytes, list[int]] = {}
     for index, claim in claims.items():
         nonce, size = claim.receipt.challenge_nonce, claim.receipt.bytes_verified
-        now = spent.setdefault(nonce, [0, 0])
+        if nonce not in rooms:
+            rooms[nonce], spent[nonce] = _room(known.used.get(nonce), challenges[nonce]), []
+        room = rooms[nonce]
         if claim.nonce_digest in seen:
             refused[index] = Detail.DUPLICATE_NONCE
-            continue
-        detail = _overspent(known.used.get(nonce), challenges[nonce], now, size)
-        if detail is not None:
-            refused[index] = detail
-            continue
-        now[0] += 1
-        now[1] += size
-        seen.add(claim.nonce_digest)
-    return Spending(refused, {nonce: Used(*now) for nonce, now in spent.items() if now[0]})
+        elif room is None:
+            refused[index] = Detail.UNKNOWN_CHALLENGE
+        elif room.receipts < 1:
+            refused[index] = Detail.TOO_MANY_RECEIPTS
+        elif room.bytes < size:
+            refused[index] = Detail.TOO_MANY_BYTES
+        else:
+            room.receipts -= 1
+            room.bytes -= size
+            spent[nonce].append(size)
+            seen.add(claim.nonce_digest)
+    return Spending(refused, {nonce: Used(len(sizes), sum(sizes)) for nonce, sizes in spent.items() if sizes})
 
 
-def _overspent(before: Used | None, challenge: Challenge, now: Sequence[int], size: int) -> Detail | None:
-    """Return why a claim of ``size`` bytes has no room beside what was spent before, and by the batch until now."""
-    if before is None:  # purged since it was looked up
-        return Detail.UNKNOWN_CHALLENGE
-    if before.receipts + now[0] >= challenge.max_receipts:
-        return Detail.TOO_MANY_RECEIPTS
-    if before.bytes + now[1] + size > challenge.max_bytes_total:
-        return Detail.TOO_MANY_BYTES
-    return None
+def _room(used: Used | None, challenge: Challenge) -> _Room | None:
+    """Return what is left of a challenge; None where it was purged since it was looked up."""
+    if used is None:
+        return None
+    return _Room(challenge.max_receipts - used.receipts, challenge.max_bytes_total - used.bytes)
 
 
 def _digests(batch: Batch) -> dict[int, bytes]:
@@ -219,7 +231,9 @@ def _rejections(
     failures: Sequence[Detail | None],
     refused: dict[int, Detail],
 ) -> list[Rejection]:
-    rejections = []
+    rejections: list[Rejection] = []
+    if not refused and not any(failures):
+        return rejections
     for index, (receipt, failure) in enumerate(zip(receipts, failures, strict=True)):
         detail = failure or refused.get(index)
         if detail is not None:

@@ -6,6 +6,7 @@ Both are functions of the database, in ``migrations``: one round trip each, for 
 from __future__ import annotations
 
 import hashlib
+import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, LiteralString, NamedTuple
 
@@ -213,12 +214,12 @@ def _receipt_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
     """Return nonces by their digests, in whose order they are locked, and then receipts in the batches' order."""
     places = [place for place, settlement in enumerate(settlements, 1) for _ in settlement.outcome.credited]
     claims = [claim for settlement in settlements for claim in settlement.outcome.credited]
-    nonces = sorted(claim[:2] for claim in claims)
+    by_digest = sorted(claims, key=operator.itemgetter(0))
     kinds = (Bytea, Bytea, Int2, Int8, Bool, Bytea, Bytea)
     columns = pack_receipts([claim.receipt for claim in claims])
     return (
-        Bytea([digest for digest, _expiry in nonces]),
-        Int8([expiry for _digest, expiry in nonces]),
+        Bytea([claim.nonce_digest for claim in by_digest]),
+        Int8([claim.challenge_expires_at for claim in by_digest]),
         Int4(places),
         *(kind.of_packed(column) for kind, column in zip(kinds, columns, strict=True)),
     )

@@ -71,4 +71,5 @@ def test_verification_inline_would_stall_the_ticker() -> None:
         "verifier.verify(receipts, client.public_key)",
         "[_fastverify.verify([r.body for r in receipts] * 200, [r.signature for r in receipts] * 200, key)]",
     ).replace("verifier = Verifier(2)", "key = _fastverify.PublicKey(client.public_key)")
+    inline = inline.replace("40_000 // SIZE", "4")
     assert max(run(inline, 100)["ticks"]) > 0.020
