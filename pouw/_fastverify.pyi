@@ -60,5 +60,10 @@ class PublicKey:
     def valid(self) -> bool: ...
 
 def verify(
-    messages: list[bytes], signatures: list[bytes], key: PublicKey, engine: str = "batch", path: str | None = None
+    messages: list[bytes],
+    signatures: list[bytes],
+    key: PublicKey,
+    engine: str = "batch",
+    path: str | None = None,
+    search: bool = True,
 ) -> bytes: ...

@@ -59,7 +59,7 @@ BINARY(sub, FE(sub)(a, b))
 BINARY(mul, FE(mul)(&a, &b))
 UNARY(sq, FE(sq)(&a))
 UNARY(carry, FE(carry)(a))
-UNARY(pow22523, FE(pow22523)(&a))
+UNARY(pow22523, NAME(pow22523)(&a))
 
 /* Through memory, and into a product, since unpacked limbs are not clean. */
 void test_packed_mul(uint64_t *out, const uint64_t *left, const uint64_t *right) {

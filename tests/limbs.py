@@ -151,7 +151,8 @@ class Arithmetic:
         assert self.library.ed25519_key_decode(decoded, key)
         jobs = (Job * len(signed))(*itertools.starmap(job, signed))
         path = (PORTABLE, AVX2, IFMA).index(self.field)
-        assert self.library.ed25519_verify(jobs, ctypes.c_size_t(len(signed)), decoded, path, RANDOM(draw), valid) == 0
+        count, search = ctypes.c_size_t(len(signed)), 1
+        assert self.library.ed25519_verify(jobs, count, decoded, path, search, RANDOM(draw), valid) == 0
         return valid.raw
 
 

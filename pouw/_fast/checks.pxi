@@ -41,7 +41,8 @@ cdef bint challenge_known(SignedReceipt receipt, Terms terms) except -1:
         terms.least_bytes = challenge.min_bytes_per_receipt
         terms.allowed = 0
         for kind in challenge.allowed_proof_types:
-            terms.allowed |= <uint64_t>1 << <int>kind
+            if 0 <= kind < 64:
+                terms.allowed |= <uint64_t>1 << <int>kind
         terms.challenge = challenge
     return True
 

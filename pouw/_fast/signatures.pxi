@@ -11,7 +11,7 @@ cdef extern from "ed25519/verify.h" nogil:
     void ed25519_init()
     int ed25519_has_path(int path)
     int ed25519_key_decode(ed25519_key *key, const unsigned char *encoded)
-    int ed25519_verify(const ed25519_job *jobs, size_t count, const ed25519_key *key, int path,
+    int ed25519_verify(const ed25519_job *jobs, size_t count, const ed25519_key *key, int path, int search,
                        random_function random, unsigned char *valid)
 
 cdef dict PATH_NUMBERS = {"portable": ED25519_PORTABLE, "avx2": ED25519_AVX2, "ifma": ED25519_IFMA}
@@ -49,20 +49,23 @@ cdef int libsodium_verify(
     cdef Py_ssize_t i
     for i in range(count):
         valid[i] = verify_detached(jobs[i].signature, jobs[i].message, jobs[i].size, encoded) == 0
-        if not valid[i] and ed25519_verify(&jobs[i], 1, key, path, random_bytes, &valid[i]) < 0:
+        if not valid[i] and ed25519_verify(&jobs[i], 1, key, path, 1, random_bytes, &valid[i]) < 0:
             return -1
     return 0
 
 
 def verify(
-    list messages not None, list signatures not None, PublicKey key not None, str engine="batch", str path=None
+    list messages not None, list signatures not None, PublicKey key not None, str engine="batch", str path=None,
+    bint search=True,
 ):
     """Verify ``signatures[i]`` over ``messages[i]`` under one Ed25519 key, without the GIL.
 
     Returns ``bytes`` as long as the lists: 1 where the signature is valid, 0 where it is not. The rule is that of
     docs/protocol.md for each pair alone (RFC 8032, 5.1.7, with the cofactor, made strict), whatever the engine, of
-    ``ENGINES``, and the way in which it computes, of ``PATHS``: the last one unless told. Raises ValueError where the
-    lists differ in length or this CPU has no such path, TypeError for anything but bytes.
+    ``ENGINES``, and the way in which it computes, of ``PATHS``: the last one unless told. Without ``search``, 0 may also
+    mean that the batch engine has not looked which signatures are wrong among those of an equation that does not hold;
+    that takes several times as long as the equation. Raises ValueError where the lists differ in length or this CPU has
+    no such path, TypeError for anything but bytes.
     """
     cdef tuple held_messages = tuple(messages)  # nothing may free these while the GIL is away
     cdef tuple held_signatures = tuple(signatures)
@@ -105,7 +108,9 @@ def verify(
                 if by_libsodium:
                     failed = libsodium_verify(jobs, count, encoded, &key.decoded, path_number, results)
                 else:
-                    failed = ed25519_verify(jobs, <size_t>count, &key.decoded, path_number, random_bytes, results)
+                    failed = ed25519_verify(
+                        jobs, <size_t>count, &key.decoded, path_number, search, random_bytes, results
+                    )
         if failed:
             raise MemoryError
     finally:

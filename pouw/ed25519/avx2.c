@@ -20,8 +20,11 @@ typedef uint64_t word __attribute__((vector_size(32)));
 typedef __m256i vec;
 typedef fe4 avx2_fe;
 typedef fe4_packed avx2_form;
+#define avx2_fe_add fe4_add
+#define avx2_fe_sub fe4_sub
 #define avx2_fe_mul fe4_mul
 #define avx2_fe_sq fe4_sq
+#define avx2_fe_all fe4_all
 #define avx2_fe_gather fe4_gather
 #define avx2_fe_scatter fe4_scatter
 #define FACTOR(x) (x)
@@ -47,25 +50,18 @@ static INLINE fe4 avx2_unpack(const fe4_packed *const in[1]) {
 
 /* The steps of point_decode(). */
 static inline void avx2_decode(fe4 out[4], int good[4], const uint8_t *const bytes[4]) {
-    fe y[4], us[4], xs[4], vxxs[4];
+    fe ys[4], us[4], xs[4], vxxs[4];
+    const fe *each[4];
+    fe4 u, x, vxx;
     for (int lane = 0; lane < 4; lane++)
-        y[lane] = fe_decode(bytes[lane]);
-    const fe4 one = fe4_all(&FE_ONE), d = fe4_all(&FE_D);
-    fe4 yy = fe4_gather((const fe *const[]){&y[0], &y[1], &y[2], &y[3]});
-    yy = fe4_sq(&yy);
-    fe4 u = fe4_carry(fe4_sub(yy, one)), v = fe4_mul(&yy, &d);
-    v = fe4_carry(fe4_add(v, one));
-    fe4 v3 = fe4_raise(v, 1, &v), power = fe4_raise(v3, 1, &v);
-    power = fe4_mul(&power, &u);
-    power = fe4_pow22523(&power);
-    fe4 x = fe4_mul(&u, &v3);
-    x = fe4_mul(&x, &power);
-    fe4 vxx = fe4_raise(x, 1, &v);
+        ys[lane] = fe_decode(bytes[lane]), each[lane] = &ys[lane];
+    const fe4 y = fe4_gather(each);
+    avx2_find_x(&u, &x, &vxx, &y);
     fe4_scatter(us, &u), fe4_scatter(xs, &x), fe4_scatter(vxxs, &vxx);
     for (int lane = 0; lane < 4; lane++) {
         point p = point_identity();
-        good[lane] = point_finish(&p, bytes[lane], y[lane], us[lane], xs[lane], vxxs[lane]);
-        out[lane] = NAME(load)(&p);
+        good[lane] = point_finish(&p, bytes[lane], ys[lane], us[lane], xs[lane], vxxs[lane]);
+        out[lane] = avx2_load(&p);
     }
 }
 

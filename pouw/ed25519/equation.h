@@ -179,19 +179,20 @@ static int NAME(vanishes)(NAME(point) q) {
  *
  * The halves keep their z: what a half's equation says is wrong with a probability of 2^-128 like the whole's, and the
  * right half's sum is the difference. In the worst case, with no good signature, that is one sum a signature. */
-static void NAME(judge)(const NAME(batch) *batch, size_t from, size_t to, NAME(point) sum, uint8_t *valid) {
+static void NAME(judge)(
+    const NAME(batch) *batch, size_t from, size_t to, NAME(point) sum, int search, uint8_t *valid) {
     if (NAME(vanishes)(sum)) {
         for (size_t i = from; i < to; i++)
             valid[batch->index[i]] = 1;
-    } else if (to - from > 1) {
+    } else if (search && to - from > 1) {
         size_t middle = from + (to - from) / 2;
         NAME(point) left = NAME(sum)(batch, from, middle);
         NAME(cached) kept[POINTS];
         NAME(term) lefts[POINTS];
         NAME(terms_of)(lefts, kept, &left, 1);
         NAME(add)(&sum, lefts);
-        NAME(judge)(batch, from, middle, left, valid);
-        NAME(judge)(batch, middle, to, sum, valid);
+        NAME(judge)(batch, from, middle, left, search, valid);
+        NAME(judge)(batch, middle, to, sum, search, valid);
     }
 }
 
@@ -286,7 +287,8 @@ static void NAME(init)(const point base[2]) {
 
 /* ed25519_verify() on one path. */
 static int NAME(verify)(
-    const ed25519_job *jobs, size_t count, const ed25519_key *key, void (*random)(void *, size_t), uint8_t *valid) {
+    const ed25519_job *jobs, size_t count, const ed25519_key *key, int search, void (*random)(void *, size_t),
+    uint8_t *valid) {
     NAME(batch) *batch = aligned_alloc(ALIGNMENT, (sizeof *batch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     if (batch == NULL)
         return -1;
@@ -300,7 +302,7 @@ static int NAME(verify)(
         NAME(hash_all)(batch, jobs, key->bytes);
         NAME(draw)(batch, last - first == 1, random);
         if (batch->count > 0)
-            NAME(judge)(batch, 0, batch->count, NAME(sum)(batch, 0, batch->count), valid);
+            NAME(judge)(batch, 0, batch->count, NAME(sum)(batch, 0, batch->count), search, valid);
     }
     free(batch);
     return 0;

@@ -120,28 +120,6 @@ static INLINE fe4 fe4_sq(const fe4 *f) {
     return fe4_carry(out);
 }
 
-/* a^(2^times) b */
-static inline fe4 fe4_raise(fe4 a, int times, const fe4 *b) {
-    while (times-- > 0)
-        a = fe4_sq(&a);
-    return fe4_mul(&a, b);
-}
-
-/* As fe_pow22523. */
-static inline fe4 fe4_pow22523(const fe4 *a) {
-    fe4 a_2 = fe4_raise(*a, 1, a);
-    fe4 a_4 = fe4_raise(a_2, 2, &a_2);
-    fe4 a_5 = fe4_raise(a_4, 1, a);
-    fe4 a_10 = fe4_raise(a_5, 5, &a_5);
-    fe4 a_20 = fe4_raise(a_10, 10, &a_10);
-    fe4 a_40 = fe4_raise(a_20, 20, &a_20);
-    fe4 a_50 = fe4_raise(a_40, 10, &a_10);
-    fe4 a_100 = fe4_raise(a_50, 50, &a_50);
-    fe4 a_200 = fe4_raise(a_100, 100, &a_100);
-    fe4 a_250 = fe4_raise(a_200, 50, &a_50);
-    return fe4_raise(a_250, 2, a);
-}
-
 /* Four tight values into the lanes. */
 static inline fe4 fe4_gather(const fe *const values[4]) {
     fe4 out;

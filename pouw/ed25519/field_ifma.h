@@ -23,11 +23,11 @@ typedef struct {
 #define FE8_LOW(sum, x, y) _mm512_madd52lo_epu64(sum, x, y)
 #define FE8_HIGH(sum, x, y) _mm512_madd52hi_epu64(sum, x, y)
 
-static INLINE fe8 fe8_all(fe a) {
+static INLINE fe8 fe8_all(const fe *a) {
     fe8 out;
     UNROLL
     for (int i = 0; i < 5; i++)
-        out.v[i] = _mm512_set1_epi64((int64_t)a.v[i]);
+        out.v[i] = _mm512_set1_epi64((int64_t)a->v[i]);
     return out;
 }
 
@@ -67,7 +67,7 @@ static INLINE fe8 fe8_carry(fe8 a) {
     return a;
 }
 
-/* Ten limbs, each at most 14 * 2^52, to five: 19 times one of the upper ones and a lower one stay below 267 * 2^52. */
+/* Ten limbs, each at most 14 * 2^52, to five: 19 times one of the upper ones and a lower one stay below 2^61. */
 static INLINE fe8 fe8_fold(const __m512i r[10]) {
     fe8 out;
     UNROLL
@@ -133,29 +133,7 @@ static INLINE fe8 fe8_sq(const fe8 *f) {
     return fe8_fold(r);
 }
 
-/* a^(2^times) b */
-static inline fe8 fe8_raise(fe8 a, int times, const fe8 *b) {
-    while (times-- > 0)
-        a = fe8_sq(&a);
-    return fe8_mul(&a, b);
-}
-
-/* As fe_pow22523. */
-static inline fe8 fe8_pow22523(const fe8 *a) {
-    fe8 a_2 = fe8_raise(*a, 1, a);
-    fe8 a_4 = fe8_raise(a_2, 2, &a_2);
-    fe8 a_5 = fe8_raise(a_4, 1, a);
-    fe8 a_10 = fe8_raise(a_5, 5, &a_5);
-    fe8 a_20 = fe8_raise(a_10, 10, &a_10);
-    fe8 a_40 = fe8_raise(a_20, 20, &a_20);
-    fe8 a_50 = fe8_raise(a_40, 10, &a_10);
-    fe8 a_100 = fe8_raise(a_50, 50, &a_50);
-    fe8 a_200 = fe8_raise(a_100, 100, &a_100);
-    fe8 a_250 = fe8_raise(a_200, 50, &a_50);
-    return fe8_raise(a_250, 2, a);
-}
-
-/* The one representation that is below p, as fe_canonical(). */
+/* The one representation that is below p, as fe_canonical(). Takes limbs below 2^61. */
 static inline fe8 fe8_canonical(fe8 a) {
     const __m512i mask = _mm512_set1_epi64((int64_t)FE_MASK);
     __m512i carry = _mm512_set1_epi64(19);
@@ -173,7 +151,7 @@ static inline fe8 fe8_canonical(fe8 a) {
     return a;
 }
 
-/* The lanes whose value is 0 modulo p. */
+/* The lanes whose value is 0 modulo p; takes what fe8_canonical() does, as the next function. */
 static inline __mmask8 fe8_zeros(fe8 a) {
     a = fe8_canonical(a);
     __m512i any = _mm512_or_si512(_mm512_or_si512(a.v[0], a.v[1]), _mm512_or_si512(a.v[2], a.v[3]));
@@ -193,7 +171,7 @@ static INLINE fe8 fe8_choose(__mmask8 lanes, fe8 a, fe8 b) {
     return a;
 }
 
-/* Eight tight values into the lanes. */
+/* Eight values, tight as field.h has it, into the lanes. */
 static inline fe8 fe8_gather(const fe *const values[8]) {
     fe8 out;
     UNROLL
@@ -206,7 +184,7 @@ static inline fe8 fe8_gather(const fe *const values[8]) {
     return out;
 }
 
-/* The lanes of a tight value, as tight values. */
+/* The lanes of a tight value, as values that field.h calls tight. */
 static inline void fe8_scatter(fe out[8], const fe8 *a) {
     for (int i = 0; i < 5; i++) {
         uint64_t limbs[8];

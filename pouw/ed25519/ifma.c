@@ -19,8 +19,11 @@ typedef uint64_t word __attribute__((vector_size(64)));
 #define LIMBS 5
 typedef __m512i vec;
 typedef fe8 ifma_fe;
+#define ifma_fe_add fe8_add
+#define ifma_fe_sub fe8_sub
 #define ifma_fe_mul fe8_mul
 #define ifma_fe_sq fe8_sq
+#define ifma_fe_all fe8_all
 #define ifma_fe_gather fe8_gather
 #define ifma_fe_scatter fe8_scatter
 #define FACTOR(x) fe8_carry(x)
@@ -80,15 +83,10 @@ static inline void ifma_decode(fe8 out[4], int good[8], const uint8_t *const byt
         canonical |= (__mmask8)(encodes_canonical_y(bytes[lane]) << lane);
         signs |= (__mmask8)(bytes[lane][31] >> 7 << lane);
     }
-    const fe8 one = fe8_all(FE_ONE), zero = fe8_all(FE_ZERO), d = fe8_all(FE_D), root = fe8_all(FE_SQRT_M1);
-    fe8 y = fe8_gather(each), yy = fe8_sq(&y), dyy = fe8_mul(&yy, &d);
-    fe8 u = fe8_carry(fe8_sub(yy, one)), v = fe8_carry(fe8_add(dyy, one));
-    fe8 v3 = fe8_raise(v, 1, &v), power = fe8_raise(v3, 1, &v);
-    power = fe8_mul(&power, &u);
-    power = fe8_pow22523(&power);
-    fe8 x = fe8_mul(&u, &v3);
-    x = fe8_mul(&x, &power);
-    fe8 vxx = fe8_raise(x, 1, &v), other = fe8_mul(&x, &root);
+    const fe8 one = fe8_all(&FE_ONE), zero = fe8_all(&FE_ZERO), root = fe8_all(&FE_SQRT_M1);
+    fe8 u, x, vxx, y = fe8_gather(each);
+    ifma_find_x(&u, &x, &vxx, &y);
+    fe8 other = fe8_mul(&x, &root);
     __mmask8 is_root = fe8_zeros(fe8_sub(vxx, u)), is_other = fe8_zeros(fe8_add(vxx, u));
     x = fe8_choose(is_root, other, x);
     __mmask8 turned = fe8_odds(x) ^ signs, found = canonical & (is_root | is_other);

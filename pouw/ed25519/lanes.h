@@ -1,8 +1,10 @@
 /* Points whose four coordinates lie in four lanes of a vector, one beside the other where there are more lanes.
  *
- * The formulas of point.h. A template: whoever includes it defines NAME(x), POINTS (how many points a vector holds), and
+ * The formulas of point.h. A template: whoever includes it defines NAME(x), UNROLL (before a loop over limbs), POINTS (how
+ * many points a vector holds), and
  *   vec, LIMBS                     a vector of 64-bit lanes, and how many of them hold a field element in each lane
  *   NAME(fe)                       a struct of vec v[LIMBS]; "tight" is what NAME(fe_mul) and NAME(fe_sq) return
+ *   NAME(fe_x)                     add, sub, mul, sq, all, gather and scatter, as the field's header has them
  *   NAME(form), NAME(pack)(const NAME(fe) *, NAME(form) *const out[POINTS]), NAME(unpack)(const NAME(form) *const in[POINTS])
  *                                  how one point's coordinates are kept in memory
  *   FACTOR(x)                      turns a sum or a difference of two tight values into what can be multiplied
@@ -25,6 +27,42 @@ typedef struct {
     const NAME(cached) *point;
     int minus;
 } NAME(term);
+
+/* a^(2^times) b */
+static inline NAME(fe) NAME(raise)(NAME(fe) a, int times, const NAME(fe) *b) {
+    while (times-- > 0)
+        a = NAME(fe_sq)(&a);
+    return NAME(fe_mul)(&a, b);
+}
+
+/* As fe_pow22523. */
+static inline NAME(fe) NAME(pow22523)(const NAME(fe) *a) {
+    NAME(fe) a_2 = NAME(raise)(*a, 1, a);
+    NAME(fe) a_4 = NAME(raise)(a_2, 2, &a_2);
+    NAME(fe) a_5 = NAME(raise)(a_4, 1, a);
+    NAME(fe) a_10 = NAME(raise)(a_5, 5, &a_5);
+    NAME(fe) a_20 = NAME(raise)(a_10, 10, &a_10);
+    NAME(fe) a_40 = NAME(raise)(a_20, 20, &a_20);
+    NAME(fe) a_50 = NAME(raise)(a_40, 10, &a_10);
+    NAME(fe) a_100 = NAME(raise)(a_50, 50, &a_50);
+    NAME(fe) a_200 = NAME(raise)(a_100, 100, &a_100);
+    NAME(fe) a_250 = NAME(raise)(a_200, 50, &a_50);
+    return NAME(raise)(a_250, 2, a);
+}
+
+/* The first steps of point_decode() in every lane: from y to u, to x, and to v x^2. */
+static inline void NAME(find_x)(NAME(fe) *u, NAME(fe) *x, NAME(fe) *vxx, const NAME(fe) *y) {
+    const NAME(fe) one = NAME(fe_all)(&FE_ONE), d = NAME(fe_all)(&FE_D);
+    NAME(fe) yy = NAME(fe_sq)(y), v = NAME(fe_mul)(&yy, &d);
+    *u = CARRY(NAME(fe_sub)(yy, one));
+    v = CARRY(NAME(fe_add)(v, one));
+    NAME(fe) v3 = NAME(raise)(v, 1, &v), power = NAME(raise)(v3, 1, &v);
+    power = NAME(fe_mul)(&power, u);
+    power = NAME(pow22523)(&power);
+    *x = NAME(fe_mul)(u, &v3);
+    *x = NAME(fe_mul)(x, &power);
+    *vxx = NAME(raise)(*x, 1, &v);
+}
 
 enum { LANE_0 = 1, LANE_1 = 2, LANE_2 = 4, LANE_3 = 8 };
 

@@ -8,7 +8,8 @@
 typedef struct {
     void (*init)(const point base[2]); /* B and 2^128 B */
     int (*verify)(
-        const ed25519_job *jobs, size_t count, const ed25519_key *key, void (*random)(void *, size_t), uint8_t *valid);
+        const ed25519_job *jobs, size_t count, const ed25519_key *key, int search, void (*random)(void *, size_t),
+        uint8_t *valid);
 } ed25519_path;
 
 extern const ed25519_path ed25519_portable;

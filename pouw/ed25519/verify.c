@@ -89,8 +89,9 @@ int ed25519_key_decode(ed25519_key *key, const uint8_t bytes[32]) {
 }
 
 int ed25519_verify(
-    const ed25519_job *jobs, size_t count, const ed25519_key *key, int path, void (*random)(void *, size_t), uint8_t *valid) {
+    const ed25519_job *jobs, size_t count, const ed25519_key *key, int path, int search, void (*random)(void *, size_t),
+    uint8_t *valid) {
     if (path == ED25519_AVX2 && count < AVX2_FROM)
         path = ED25519_PORTABLE;
-    return PATHS[path]->verify(jobs, count, key, random, valid);
+    return PATHS[path]->verify(jobs, count, key, search, random, valid);
 }

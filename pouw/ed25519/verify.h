@@ -19,7 +19,7 @@ typedef struct {
     point point[2];
 } ed25519_key;
 
-/* The ways to compute, of which a CPU has the first ones. */
+/* The ways to compute, the fastest last; see ed25519_has_path(). */
 enum { ED25519_PORTABLE, ED25519_AVX2, ED25519_IFMA, ED25519_PATHS };
 
 /* Prepares the tables. Call once, before anything else. */
@@ -31,10 +31,12 @@ int ed25519_has_path(int path);
 /* Takes in a key; returns 0 unless it is the canonical encoding of a point of prime order. */
 int ed25519_key_decode(ed25519_key *key, const uint8_t bytes[32]);
 
-/* Says of each of `count` signatures whether it is valid: valid[i] is 1 or 0.
+/* Says of each of `count` signatures whether it is valid: valid[i] is 1 or 0. Without `search`, where an equation does not
+ * hold, all of its signatures get 0: whoever asks does not know yet which of them are valid.
  *
  * `random` fills a buffer with bytes that a signer cannot foresee. Returns -1 where there is no memory, else 0. */
 int ed25519_verify(
-    const ed25519_job *jobs, size_t count, const ed25519_key *key, int path, void (*random)(void *, size_t), uint8_t *valid);
+    const ed25519_job *jobs, size_t count, const ed25519_key *key, int path, int search, void (*random)(void *, size_t),
+    uint8_t *valid);
 
 #endif

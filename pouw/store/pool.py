@@ -105,8 +105,9 @@ class _Lease:
         self._timer = gevent.get_hub().loop.timer(self._seconds)
         try:
             self._timer.start(_cut, self._connection.fileno())
-        except psycopg.Error as error:  # it is lost already
+        except BaseException as error:  # it may be lost already
             self.__exit__(type(error), error, None)
+            raise
         return self._connection
 
     def __exit__(

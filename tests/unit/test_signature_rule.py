@@ -246,3 +246,13 @@ def test_pynacl_differs_from_the_rule_only_where_a_small_part_comes_in() -> None
                 answer = libsodium_accepts(case.message, case.signature, batch.signer.public)
                 assert answer == case.strict, (number, case)
                 assert answer == case.valid or case.kind in MIXED
+
+
+@pytest.mark.parametrize("path", _fastverify.PATHS)
+def test_without_a_search_no_wrong_signature_passes_and_no_good_batch_is_held_up(path: str) -> None:
+    for batch in batches():
+        key = _fastverify.PublicKey(batch.signer.public)
+        answer = _fastverify.verify(batch.messages, batch.signatures, key, "batch", path, search=False)
+        assert all(valid <= expected for valid, expected in zip(answer, batch.expected, strict=True))
+        if 0 not in batch.expected:
+            assert answer == batch.expected

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from _thread import get_ident
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import gevent
 import pytest
@@ -71,9 +72,14 @@ def lying(engine: str) -> Callable[..., bytes]:
     """Return a verification whose one engine is wrong about the first and the last signature of a batch."""
 
     def verify(
-        messages: list[bytes], signatures: list[bytes], key: PublicKey, by: str, path: str | None = None
+        messages: list[bytes],
+        signatures: list[bytes],
+        key: PublicKey,
+        by: str,
+        path: str | None = None,
+        search: bool = True,
     ) -> bytes:
-        honest = bytearray(real(messages, signatures, key, by, path))
+        honest = bytearray(real(messages, signatures, key, by, path, search))
         if by == engine:
             honest[0] ^= 1
             honest[-1] ^= len(honest) > 1
@@ -133,11 +139,67 @@ def test_no_verifier_is_made_with_an_engine_that_is_wrong(wrong: str, monkeypatc
     self_test()
 
 
+@pytest.mark.parametrize("place", range(9))
+def test_the_self_test_sees_a_fault_in_any_lane(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _fastverify.verify
+
+    def wrong_there(messages: list[bytes], signatures: list[bytes], key: PublicKey, *way: Any) -> bytes:
+        answers = bytearray(real(messages, signatures, key, *way))
+        if len(answers) > 1:
+            answers[place::9] = bytes(len(answers[place::9]))
+        return bytes(answers)
+
+    monkeypatch.setattr(_fastverify, "verify", wrong_there)
+    self_test.cache_clear()
+    with pytest.raises(EngineFault):
+        self_test()
+    monkeypatch.undo()
+    self_test()
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "bad", "calls"),
+    [
+        (16, 200, True, [("here", True)]),
+        (128, 200, False, [("here", False)]),
+        (128, 200, True, [("here", False), ("on a thread", True)]),
+        (129, 200, False, [("on a thread", True)]),
+        (40, 4_000, False, [("on a thread", True)]),
+    ],
+)
+def test_what_takes_long_is_done_on_a_thread(
+    count: int, size: int, bad: bool, calls: list[tuple[str, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrong signatures among many, and long messages: anybody can send both without having proved anything."""
+    key = SigningKey.generate()
+    bodies = [b"%0*d" % (size, index) for index in range(count)]
+    signatures = [key.sign(body).signature for body in bodies]
+    if bad:
+        signatures[-1] = signatures[0]
+    signed = [_Signed(body, signature) for body, signature in zip(bodies, signatures, strict=True)]
+    verifier, real, seen, here = Verifier(1), _fastverify.verify, [], get_ident()
+
+    def noted(*arguments: Any, **options: Any) -> bytes:
+        seen.append(("here" if get_ident() == here else "on a thread", options.get("search", True)))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(_fastverify, "verify", noted)
+    answers = verifier.verify(signed, bytes(key.verify_key))  # type: ignore[arg-type]  # all it looks at
+    assert answers == [True] * (count - bad) + [False] * bad
+    assert seen == calls
+    verifier.close()
+
+
+class _Signed(NamedTuple):
+    body: bytes
+    signature: bytes
+
+
 def test_the_self_test_sees_what_goes_wrong_in_an_equation_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The widest path verifies no signature alone: a fault of its own shows among several only."""
     real = _fastverify.verify
 
-    def wrong_together(messages: list[bytes], signatures: list[bytes], key: PublicKey, *way: str) -> bytes:
+    def wrong_together(messages: list[bytes], signatures: list[bytes], key: PublicKey, *way: Any) -> bytes:
         answers = real(messages, signatures, key, *way)
         return answers if len(answers) < 3 or way[1:] != (_fastverify.PATHS[-1],) else bytes(len(answers))
 
