@@ -25,15 +25,14 @@ _KEYS = 4_096
 _INLINE = {"batch": 128, "libsodium": 16}
 """Up to here, about a millisecond, signatures are verified on the spot, without a search for wrong ones.
 
-Under load the hop to a thread and back costs more than that millisecond, to everybody: every switch begins with cold
-caches and predictors.
+Under load the hop to a thread and back costs more than it saves, see docs/performance.md.
 """
 
 _INLINE_BYTES = 131_072
 """Longer messages, together, are hashed on a thread."""
 
 _SEARCH_INLINE = 16
-"""Among up to so many signatures wrong ones are searched for on the spot: that takes as long as some 100 good ones."""
+"""Among up to so many signatures wrong ones are searched for on the spot: less than a millisecond too."""
 
 _SPLIT = {"batch": 64, "libsodium": 16}
 """A thread gets at least so many signatures: for fewer the hop, or an equation of its own, is not worth it."""
