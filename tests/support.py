@@ -83,6 +83,11 @@ class Identity:
         return batch_body(self.did, items, **({"batch_nonce": secrets.token_hex(16)} | changes))
 
 
+def wait_until_expired(token: ChallengeToken) -> None:
+    """Wait until a challenge has expired by the node's clock, which is this machine's."""
+    time.sleep(max(0.0, token.expires_at + 1.1 - time.time()))
+
+
 def batch_body(did: str, items: Sequence[Any], **members: Any) -> bytes:
     """Return the body of a batch."""
     return json.dumps({"version": 1, "client_did": did, "receipts": list(items)} | members).encode()

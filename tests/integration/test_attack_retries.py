@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.test_attack_canonical import hand_item, stop
-from tests.support import Http, Identity, batch_body
+from tests.support import Http, Identity, batch_body, wait_until_expired
 
 if TYPE_CHECKING:
     import psycopg
@@ -64,12 +64,12 @@ def test_a_retry_of_a_refused_batch_gets_the_first_verdict(http: Http, client: I
 def test_a_retry_survives_the_end_of_everything_it_relied_on(
     start_node: StartNode, shared_url: str, client: Identity, db: psycopg.Connection[Any]
 ) -> None:
-    node = start_node(shared_url, challenge_ttl_secs=1)
+    node = start_node(shared_url, challenge_ttl_secs=4)
     token = node.http.challenge("?max_receipts=2")
     body = client.batch([hand_item(client, token) for _ in range(3)])
     first = node.http.submit(body)
     assert len(first.json["accepted"]) == 2
-    time.sleep(2.2)
+    wait_until_expired(token)
     assert node.http.submit(client.batch([hand_item(client, token)])).json["accepted"] == []
     assert node.http.submit(body).body == first.body
     db.execute("INSERT INTO blocked_dids (did, reason) VALUES (%s, 'test')", (client.did,))

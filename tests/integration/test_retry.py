@@ -8,7 +8,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.support import API, Http, Identity, Node, batch_body
+from tests.support import API, Http, Identity, Node, batch_body, wait_until_expired
 
 if TYPE_CHECKING:
     import psycopg
@@ -46,11 +46,12 @@ def test_another_node_remembers_as_well(http: Http, client: Identity, start_node
 def test_a_retry_is_answered_when_the_challenge_has_expired(
     start_node: StartNode, shared_url: str, client: Identity
 ) -> None:
-    node = start_node(shared_url, challenge_ttl_secs=1)
-    body = client.batch(client.items(node.http.challenge(), 2))
+    node = start_node(shared_url, challenge_ttl_secs=4)
+    token = node.http.challenge()
+    body = client.batch(client.items(token, 2))
     first = node.http.submit(body)
     assert len(first.json["accepted"]) == 2
-    time.sleep(2.1)
+    wait_until_expired(token)
     assert node.http.submit(body).body == first.body
     node.stop()
 
