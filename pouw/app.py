@@ -6,10 +6,9 @@ import secrets
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import redis
-from flask import Flask
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
@@ -45,23 +44,18 @@ from pouw.web import hooks, lookout, mining, node, pages, problems, reading, reg
 from pouw.web.intake import Intake
 from pouw.web.proxies import TrustedProxies
 from pouw.web.quotas import Quotas
+from pouw.web.routing import App
 from pouw.web.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask import Flask
+
     from pouw.settings import Settings
 
 BASE_PATH = "/api/v1/pouw"
 _STANDBY_SECS = 1.0  # then the primary is asked
-
-
-class _App(Flask):
-    """Flask without coroutines: it would look at every function again, whenever it calls it, for being one."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function: none of this application's is a coroutine."""
-        return func
 
 
 class _Api(Api):  # type: ignore[misc]  # flask-smorest has no types
@@ -151,7 +145,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     stats = Stats(pool, epochs, settings.epoch_terms.rules, clock=clock)
     board = Board(pool, health, ring, stats, exposition.totals, quotas.refused_most, clock)
 
-    app = _App("pouw", static_folder=None)
+    app = App("pouw", static_folder=None)
     app.config.update(
         API_TITLE="pouw",
         API_VERSION=__version__,

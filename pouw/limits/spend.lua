@@ -1,6 +1,7 @@
 -- Spend requests of sliding windows and tell their states, in one round trip.
 -- KEYS: the clients' windows. ARGV: the window in milliseconds, the cost (0 only looks), and the limit of each key.
--- Returns for each key 1 or 0, the requests of the window before, of the present one, and the milliseconds left of it.
+-- Returns one string, 13 bytes for each key, big-endian: 1 or 0 in a byte, and in four bytes each the requests of the
+-- window before, of the present one, and the milliseconds left of it. A list of lists takes a client longer to read.
 -- The server's own clock counts, so that nodes need not agree on the time.
 -- Whom it refuses most in an hour is kept for operators, a thousand names at most; that may fail (pcall) and decides nothing.
 local window, cost = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -33,6 +34,6 @@ for i, key in ipairs(KEYS) do
     redis.pcall('EXPIRE', refused, 7200)
     redis.pcall('ZREMRANGEBYRANK', refused, 0, -1001)
   end
-  results[i] = {allowed and 1 or 0, previous, current, left}
+  results[i] = struct.pack('>BI4I4I4', allowed and 1 or 0, previous, current, left)
 end
-return results
+return table.concat(results)

@@ -25,11 +25,11 @@ def register(app: Flask, hsts_secs: int) -> None:
 
     def finish(response: Response) -> Response:
         headers = response.headers
-        headers["X-Request-Id"] = g.get("request_id", "")
+        headers.add("X-Request-Id", g.get("request_id", ""))
         trace = tracing.current()
         if trace is not None:
-            headers["traceparent"] = trace.header()
-        headers["X-Content-Type-Options"] = "nosniff"
+            headers.add("traceparent", trace.header())
+        headers.add("X-Content-Type-Options", "nosniff")
         headers.setdefault("Cache-Control", "no-store")
         if request.scheme == "https":  # over plain HTTP it would mean nothing (RFC 6797, section 7.2)
             headers["Strict-Transport-Security"] = f"max-age={hsts_secs}"

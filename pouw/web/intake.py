@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO
 
 import gevent
 from flask import request
+from werkzeug.http import parse_options_header
 
 from pouw import metrics
 from pouw.web.problems import Problem, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _PIECE = 65_536
 _SMALL = 131_072
@@ -31,21 +32,16 @@ class Intake:
         self._slots = submits
         self._timeout = timeout
 
-    @contextmanager
-    def body(self, content_types: tuple[str, ...], max_bytes: int) -> Iterator[tuple[bytes, str]]:
+    def body(self, content_types: tuple[str, ...], max_bytes: int) -> AbstractContextManager[tuple[bytes, str]]:
         """Read the request's body and hold its memory until the end of the block; give it and its content type.
 
         Raises :class:`Problem`: 411 without a Content-Length, 413 over ``max_bytes``, 415 for another content
         type, 408 where it comes too slowly, 400 where it ends too early, 503 where the worker holds too much.
         """
-        length = _announced(content_types, max_bytes)
-        held: list[int] = []
-        try:
-            yield self._read(length, held), request.mimetype
-        finally:
-            self._free += sum(held)
+        return _Body(self, content_types, max_bytes)
 
-    def _read(self, length: int, held: list[int]) -> bytes:
+    def read(self, length: int, held: list[int]) -> bytes:
+        """Read so many bytes; note in ``held`` what they take of the memory."""
         stream: BinaryIO = request.environ["wsgi.input"]
         pieces: list[bytes] = []
         read = 0
@@ -74,32 +70,83 @@ class Intake:
         self._free -= size
         held.append(size)
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
+    def let_go(self, held: list[int]) -> None:
+        """Give back the memory that a body took."""
+        self._free += sum(held)
+
+    def slot(self) -> AbstractContextManager[None]:
         """Work on a batch in the block; raise :class:`Problem` 503 where too many are worked on already."""
+        return _Slot(self)
+
+    def take_slot(self) -> None:
+        """Begin to work on a batch."""
         if self._slots < 1:
             metrics.OVERLOADS.labels("submits").inc()
             raise unavailable("The node works on as many batches as it can. Send the same bytes again.")
         self._slots -= 1
+
+    def give_slot_back(self) -> None:
+        """End that work."""
+        self._slots += 1
+
+
+class _Body:
+    """A body in memory, for the length of a block. A class: generators cost every batch some microseconds more."""
+
+    __slots__ = ("_content_types", "_held", "_intake", "_max_bytes")
+
+    def __init__(self, intake: Intake, content_types: tuple[str, ...], max_bytes: int) -> None:
+        self._intake = intake
+        self._content_types = content_types
+        self._max_bytes = max_bytes
+        self._held: list[int] = []
+
+    def __enter__(self) -> tuple[bytes, str]:
+        length, content_type = _announced(self._content_types, self._max_bytes)
         try:
-            yield
-        finally:
-            self._slots += 1
+            return self._intake.read(length, self._held), content_type
+        except BaseException:
+            self._intake.let_go(self._held)
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        self._intake.let_go(self._held)
 
 
-def _announced(content_types: tuple[str, ...], max_bytes: int) -> int:
-    """Return the length that the request announces; refuse what need not be read at all."""
+class _Slot:
+    """A batch that is worked on, for the length of a block."""
+
+    __slots__ = ("_intake",)
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    def __enter__(self) -> None:
+        self._intake.take_slot()
+
+    def __exit__(self, *_error: object) -> None:
+        self._intake.give_slot_back()
+
+
+@lru_cache(maxsize=256)  # the same few headers, with every request
+def _media_type(content_type: str) -> str:
+    return parse_options_header(content_type)[0].lower()
+
+
+def _announced(content_types: tuple[str, ...], max_bytes: int) -> tuple[int, str]:
+    """Return the length and the media type that the request announces; refuse what need not be read at all."""
     length = request.content_length
-    if length is None or "Transfer-Encoding" in request.headers:
+    if length is None or "HTTP_TRANSFER_ENCODING" in request.environ:
         raise Problem(411, "length-required", "Send a Content-Length.", "A chunked body is not taken.")
     if length > max_bytes:
         _give_up_on_body()
         detail = f"It has {length} bytes; at most {max_bytes} are taken."
         raise Problem(413, "body-too-large", "The body is too large.", detail)
-    if request.mimetype not in content_types:
+    media_type = _media_type(request.environ.get("CONTENT_TYPE", ""))
+    if media_type not in content_types:
         detail = f"Send {' or '.join(content_types)}."
         raise Problem(415, "unsupported-media-type", "The content type is not taken.", detail)
-    return length
+    return length, media_type
 
 
 def _give_up_on_body() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import struct
 from typing import TYPE_CHECKING, cast
 
 import gevent
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 _BASE_PATH = "/api/"
 _AWAY_SECS = 1.0
 _PREFIX = "pouw:quota"
+_STATE = struct.Struct(">BIII")
+"""What ``spend.lua`` says of a window: allowed, the requests of two minutes, the milliseconds left of the second."""
+
 _AT_ONCE = 64
 _LANES = 2
 
@@ -133,7 +137,10 @@ class Quotas:
         """Spend one request of each of several windows, in one round trip."""
         limits = [limit for _name, limit in wishes]
         states = self._script.run([name for name, _limit in wishes], [WINDOW_SECS * 1000, 1, *limits])
-        return [(allowed == 1, Window(previous, current, left / 1000)) for allowed, previous, current, left in states]
+        return [
+            (allowed == 1, Window(previous, current, left / 1000))
+            for allowed, previous, current, left in _STATE.iter_unpack(states)
+        ]
 
     def _spend_here(self, scope: str, key: str, limit: int) -> tuple[bool, Window]:
         rule = per_minute(limit)
@@ -169,8 +176,10 @@ def _show(response: Response) -> Response:
     standings: list[Standing] = g.get("standings", [])
     if standings:
         names = [(each.scope.lower(), each) for each in standings]
-        response.headers["RateLimit-Policy"] = ", ".join(
-            f'"{name}";q={each.limit};w={WINDOW_SECS}' for name, each in names
+        response.headers.add(
+            "RateLimit-Policy", ", ".join([f'"{name}";q={each.limit};w={WINDOW_SECS}' for name, each in names])
         )
-        response.headers["RateLimit"] = ", ".join(f'"{name}";r={each.remaining};t={each.reset}' for name, each in names)
+        response.headers.add(
+            "RateLimit", ", ".join([f'"{name}";r={each.remaining};t={each.reset}' for name, each in names])
+        )
     return response
