@@ -56,5 +56,5 @@ class App(Flask):
             rule, arguments = find(*target, **options)
             return rule, dict(arguments)  # the request's own, to do with as it likes
 
-        adapter.match = match  # type: ignore[assignment, method-assign]
+        adapter.match = match  # type: ignore[method-assign]
         return adapter
