@@ -11,7 +11,7 @@ from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memchr, memcmp, memcpy, memset
 from posix.dlfcn cimport RTLD_NOW, dlerror, dlopen, dlsym
 
@@ -31,5 +31,6 @@ include "_fast/protobuf.pxi"
 include "_fast/checks.pxi"
 include "_fast/signatures.pxi"
 include "_fast/arrays.pxi"
+include "_fast/claims.pxi"
 
 bind_libsodium(nacl._sodium.__file__)

@@ -47,6 +47,16 @@ cdef Py_ssize_t span_of(object item, const char **data) except -1:
     raise TypeError(f"bytes or str, not {type(item).__name__}")
 
 
+cdef inline unsigned char *put_head(
+    unsigned char *out, int oid, Py_ssize_t count, bint has_null = False
+) noexcept nogil:
+    out = put_big_endian(out, 1, 4)  # one dimension
+    out = put_big_endian(out, has_null, 4)
+    out = put_big_endian(out, <uint64_t>oid, 4)
+    out = put_big_endian(out, <uint64_t>count, 4)
+    return put_big_endian(out, 1, 4)  # the first index
+
+
 def pack_array(int oid, list items not None):
     """Return the binary form of a PostgreSQL array of ``bytes``, ``str``, ``int`` or ``bool``; None is NULL.
 
@@ -66,12 +76,7 @@ def pack_array(int oid, list items not None):
         has_null = has_null or item is None
         size += 4 + (0 if item is None else width or span_of(item, &data))
     packed = PyBytes_FromStringAndSize(NULL, size)
-    out = <unsigned char *>PyBytes_AS_STRING(packed)
-    out = put_big_endian(out, 1, 4)  # one dimension
-    out = put_big_endian(out, has_null, 4)
-    out = put_big_endian(out, <uint64_t>oid, 4)
-    out = put_big_endian(out, <uint64_t>count, 4)
-    out = put_big_endian(out, 1, 4)  # the first index
+    out = put_head(<unsigned char *>PyBytes_AS_STRING(packed), oid, count, has_null)
     for i in range(count):
         item = items[i]
         if item is None:
@@ -93,22 +98,3 @@ def pack_array(int oid, list items not None):
 
 
 cdef bytes EMPTY_ARRAY = b"\0" * 8
-
-
-def pack_receipts(list receipts not None):
-    """Return columns of :class:`SignedReceipt` objects, each packed as :func:`pack_array` does.
-
-    In this order: receipt_nonce, challenge_nonce (bytea), proof_type (int2), bytes_verified (int8), result_ok (bool),
-    body, signature (bytea).
-    """
-    cdef SignedReceipt each
-    require_receipts(receipts)
-    return (
-        pack_array(BYTEA_OID, [each.receipt_nonce for each in receipts]),
-        pack_array(BYTEA_OID, [each.challenge_nonce for each in receipts]),
-        pack_array(INT2_OID, [each.proof_type for each in receipts]),
-        pack_array(INT8_OID, [each.bytes_verified for each in receipts]),
-        pack_array(BOOL_OID, [each.result_ok for each in receipts]),
-        pack_array(BYTEA_OID, [each.body for each in receipts]),
-        pack_array(BYTEA_OID, [each.signature for each in receipts]),
-    )

@@ -69,4 +69,6 @@ def first_failures(receipts: list[SignedReceipt], context: Context) -> list[Deta
     names = _fastverify.first_failures(
         receipts, client.did, client.key, client.fault, context.challenges, context.now, context.skew, SIG_SCHEME
     )
+    if not any(names):
+        return [None] * len(names)
     return [None if name is None else Detail(name) for name in names]

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pouw import metrics
+from pouw._fastverify import Room, claim_passed, take_room
 from pouw.protocol.reasons import Detail
 from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
 from pouw.service import batch_log
 from pouw.service.checks import Context, first_failures, resolve_client
 from pouw.stages import Stage
-from pouw.store.submissions import BatchKey, Claim, Outcome, Question, Used, nonce_digests
+from pouw.store.submissions import BatchKey, Outcome, Question, Used, nonce_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pouw._fastverify import SignedReceipt
+    from pouw._fastverify import Claim, SignedReceipt
     from pouw.service.checks import Client
     from pouw.service.keyring import KeyRing
     from pouw.store.challenges import Challenge
@@ -91,7 +92,7 @@ class Submissions:
         failures = first_failures(batch.receipts, context)
         with Stage("verify"):
             self._verify(batch.receipts, failures, client)
-        claims = _claims(batch.receipts, failures, digests, known.challenges)
+        claims = claim_passed(batch.receipts, failures, digests, known.challenges)
         # Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited
         # or came when its challenge's budget was spent.
         spending = spend(claims, known, known.challenges)
@@ -158,49 +159,25 @@ class Spending:
     spent: dict[bytes, Used]
 
 
-@dataclass(slots=True)
-class _Room:
-    """What a challenge still takes, in receipts and in bytes."""
-
-    receipts: int
-    bytes: int
-
-
 def spend(claims: dict[int, Claim], known: Known, challenges: dict[bytes, Challenge]) -> Spending:
     """Spend the challenges' budgets on claims in the batch's order.
 
-    A refused claim spends nothing and takes no nonce.
+    A refused claim spends nothing and takes no nonce. A challenge that was purged since it was looked up is unknown.
     """
-    refused: dict[int, Detail] = {}
-    seen = set(known.taken)
-    rooms: dict[bytes, _Room | None] = {}
-    spent: dict[bytes, list[int]] = {}
-    for index, claim in claims.items():
-        nonce, size = claim.receipt.challenge_nonce, claim.receipt.bytes_verified
-        if nonce not in rooms:
-            rooms[nonce], spent[nonce] = _room(known.used.get(nonce), challenges[nonce]), []
-        room = rooms[nonce]
-        if claim.nonce_digest in seen:
-            refused[index] = Detail.DUPLICATE_NONCE
-        elif room is None:
-            refused[index] = Detail.UNKNOWN_CHALLENGE
-        elif room.receipts < 1:
-            refused[index] = Detail.TOO_MANY_RECEIPTS
-        elif room.bytes < size:
-            refused[index] = Detail.TOO_MANY_BYTES
-        else:
-            room.receipts -= 1
-            room.bytes -= size
-            spent[nonce].append(size)
-            seen.add(claim.nonce_digest)
-    return Spending(refused, {nonce: Used(len(sizes), sum(sizes)) for nonce, sizes in spent.items() if sizes})
 
+    def room_of(nonce: bytes) -> Room | None:
+        used, challenge = known.used.get(nonce), challenges[nonce]
+        if used is None:
+            return None
+        return Room(challenge.max_receipts - used.receipts, challenge.max_bytes_total - used.bytes)
 
-def _room(used: Used | None, challenge: Challenge) -> _Room | None:
-    """Return what is left of a challenge; None where it was purged since it was looked up."""
-    if used is None:
-        return None
-    return _Room(challenge.max_receipts - used.receipts, challenge.max_bytes_total - used.bytes)
+    refused, rooms = take_room(claims, known.taken, room_of)
+    spent = {
+        nonce: Used(room.receipts_taken, room.bytes_taken)
+        for nonce, room in rooms.items()
+        if room is not None and room.receipts_taken
+    }
+    return Spending({index: Detail(name) for index, name in refused.items()}, spent)
 
 
 def _digests(batch: Batch) -> dict[int, bytes]:
@@ -211,19 +188,6 @@ def _digests(batch: Batch) -> dict[int, bytes]:
         if receipt.fault is None and receipt.receipt_nonce is not None
     }
     return dict(zip(nonces, nonce_digests(batch.client_did, nonces.values()), strict=True))
-
-
-def _claims(
-    receipts: Sequence[SignedReceipt],
-    failures: Sequence[Detail | None],
-    digests: dict[int, bytes],
-    challenges: dict[bytes, Challenge],
-) -> dict[int, Claim]:
-    return {
-        index: Claim(digest, challenges[receipts[index].challenge_nonce].expires_at, receipts[index])
-        for index, digest in digests.items()
-        if failures[index] is None
-    }
 
 
 def _rejections(

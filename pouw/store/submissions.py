@@ -6,11 +6,10 @@ Both are functions of the database, in ``migrations``: one round trip each, for 
 from __future__ import annotations
 
 import hashlib
-import operator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, LiteralString, NamedTuple
+from typing import TYPE_CHECKING, LiteralString
 
-from pouw._fastverify import pack_receipts
+from pouw._fastverify import pack_claims
 from pouw.errors import BatchConflict, VerdictGone
 from pouw.store.arrays import Array, Bool, Bytea, Int2, Int4, Int8, Text
 from pouw.store.challenges import Challenge
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-    from pouw._fastverify import SignedReceipt
+    from pouw._fastverify import Claim
     from pouw.protocol.verdicts import Rejection
     from pouw.store.epochs import Calendar
 
@@ -87,14 +86,6 @@ class Known:
         if answer is None:
             raise VerdictGone("This batch was answered, and its verdict is not kept any more.")
         return answer
-
-
-class Claim(NamedTuple):
-    """One receipt that passed every check and asks to be credited. A tuple: there is one for every receipt."""
-
-    nonce_digest: bytes
-    challenge_expires_at: int
-    receipt: SignedReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,17 +203,16 @@ def _spent_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
 
 def _receipt_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
     """Return nonces by their digests, in whose order they are locked, and then receipts in the batches' order."""
-    places = [place for place, settlement in enumerate(settlements, 1) for _ in settlement.outcome.credited]
-    claims = [claim for settlement in settlements for claim in settlement.outcome.credited]
-    by_digest = sorted(claims, key=operator.itemgetter(0))
-    kinds = (Bytea, Bytea, Int2, Int8, Bool, Bytea, Bytea)
-    columns = pack_receipts([claim.receipt for claim in claims])
-    return (
-        Bytea([claim.nonce_digest for claim in by_digest]),
-        Int8([claim.challenge_expires_at for claim in by_digest]),
-        Int4(places),
-        *(kind.of_packed(column) for kind, column in zip(kinds, columns, strict=True)),
-    )
+    places: list[int] = []
+    claims: list[Claim] = []
+    for place, settlement in enumerate(settlements, 1):
+        places += [place] * len(settlement.outcome.credited)
+        claims += settlement.outcome.credited
+    kinds = (Bytea, Int8, Bytea, Bytea, Int2, Int8, Bool, Bytea, Bytea)
+    digests, expiries, *columns = [
+        kind.of_packed(column) for kind, column in zip(kinds, pack_claims(claims), strict=True)
+    ]
+    return (digests, expiries, Int4(places), *columns)
 
 
 def _rejection_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:

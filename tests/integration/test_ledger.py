@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from pouw._fastverify import pack_array, pack_receipts
+from pouw._fastverify import Claim, pack_array, pack_claims
 from pouw.errors import StoreError
 from pouw.protocol.reasons import Detail
 from pouw.protocol.types import ProofType
@@ -20,7 +20,7 @@ from pouw.store import arrays
 from pouw.store.epochs import Calendar
 from pouw.store.ledger import Ledger
 from pouw.store.pool import Pool, open_pool
-from pouw.store.submissions import BatchKey, Claim, Known, Outcome, Question, Used, nonce_digests
+from pouw.store.submissions import BatchKey, Known, Outcome, Question, Used, nonce_digests
 from tests.decoded import decoded
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Batch:
         ]
         key = BatchKey(did, secrets.token_bytes(16), secrets.token_bytes(32))
         self.question = Question(key, [nonce], self.digests)
-        self.decided = 0
+        self.decided = self.excess = 0
 
     def decide(self, known: Known) -> Outcome:
         self.decided += 1
@@ -88,7 +88,7 @@ class Batch:
             if claim.nonce_digest in known.taken
         ]
         [nonce] = self.question.challenge_nonces
-        spent = {nonce: Used(len(left), sum(claim.receipt.bytes_verified for claim in left))}
+        spent = {nonce: Used(len(left), self.excess + sum(claim.receipt.bytes_verified for claim in left))}
         return Outcome(left, gone, spent if left else {}, b"%d accepted" % len(left))
 
     def run(self, ledger: Ledger) -> bytes:
@@ -147,7 +147,7 @@ def test_a_bad_neighbour_spoils_nothing(pool: Pool, ledger: Ledger) -> None:
     good = [Batch(nonce, 4) for _ in range(6)]
     same = [Batch(nonce, 3, did="did:x:same", nonces=taken) for _ in range(2)]
     bad = Batch(nonce, 1)
-    bad.claims[0] = bad.claims[0]._replace(challenge_expires_at=2**63)
+    bad.excess = 2**63  # no number of PostgreSQL's
     answers = together(ledger, *good[:3], same[0], same[1], bad, *good[3:])
     assert answers[:3] + answers[6:] == [b"4 accepted"] * 6
     assert sorted(answers[3:5]) == [b"0 accepted", b"3 accepted"]
@@ -190,18 +190,30 @@ def test_an_array_arrives_as_it_was_sent(pool: Pool, kind: type[arrays.Array], i
             assert cursor.description[0].type_code == kind.oid
 
 
-def test_receipts_are_packed_column_by_column() -> None:
-    receipts = [
-        decoded(receipt_nonce=b"%016d" % i, proof_type=ProofType(i % 3), bytes_verified=2**62 + i, result_ok=i % 2 == 0)
-        for i in range(5)
+@pytest.mark.parametrize("count", [0, 1, 2, 100])
+def test_claims_are_packed_column_by_column(count: int) -> None:
+    claims = [
+        Claim(
+            secrets.token_bytes(32) if i % 3 else bytes([i] * 32),
+            2**62 - i,
+            decoded(
+                receipt_nonce=secrets.token_bytes(16 + i % 17),
+                proof_type=ProofType(i % 3),
+                bytes_verified=2**62 + i,
+                result_ok=i % 2 == 0,
+            ),
+        )
+        for i in range(count)
     ]
+    in_order = sorted(claims, key=lambda claim: claim.nonce_digest)
     kinds = (arrays.Bytea, arrays.Bytea, arrays.Int2, arrays.Int8, arrays.Bool, arrays.Bytea, arrays.Bytea)
     names = ("receipt_nonce", "challenge_nonce", "proof_type", "bytes_verified", "result_ok", "body", "signature")
-    for some in (receipts, []):
-        expected = [
-            kind([getattr(each, name) for each in some]).packed for kind, name in zip(kinds, names, strict=True)
-        ]
-        assert list(pack_receipts(some)) == expected
+    expected = [
+        arrays.Bytea([each.nonce_digest for each in in_order]),
+        arrays.Int8([each.challenge_expires_at for each in in_order]),
+        *(kind([getattr(each.receipt, name) for each in claims]) for kind, name in zip(kinds, names, strict=True)),
+    ]
+    assert list(pack_claims(claims)) == [array.packed for array in expected]
 
 
 @pytest.mark.parametrize(

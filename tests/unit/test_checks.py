@@ -119,4 +119,57 @@ def test_what_is_no_receipt_is_refused() -> None:
     with pytest.raises(TypeError):
         _fastverify.first_failures(["receipt"], DID, KEY, None, {}, NOW, SKEW, SIG_SCHEME)  # type: ignore[list-item]
     with pytest.raises(TypeError):
-        _fastverify.pack_receipts([None])  # type: ignore[list-item]
+        _fastverify.claim_passed([None], [None], {0: bytes(32)}, {})  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        _fastverify.pack_claims([None])  # type: ignore[list-item]
+
+
+def test_only_a_receipt_without_a_failure_is_claimed() -> None:
+    batch = [decoded(challenge_nonce=nonce) for nonce in CHALLENGES for _ in range(3)]
+    failures = [None if index % 2 else "too_few_bytes" for index in range(len(batch))]
+    digests = {index: bytes([index] * 32) for index in range(1, len(batch))}
+    claims = _fastverify.claim_passed(batch, failures, digests, CHALLENGES)
+    assert list(claims) == [index for index in digests if index % 2]
+    for index, claim in claims.items():
+        assert (claim.nonce_digest, claim.receipt) == (digests[index], batch[index])
+        assert claim.challenge_expires_at == CHALLENGES[batch[index].challenge_nonce].expires_at
+
+
+def test_a_claim_is_of_a_receipt_that_is_there_and_of_a_whole_digest() -> None:
+    receipt = decoded(challenge_nonce=next(iter(CHALLENGES)))
+    for index in (-1, 1):
+        with pytest.raises(IndexError):
+            _fastverify.claim_passed([receipt], [None], {index: bytes(32)}, CHALLENGES)
+    with pytest.raises(IndexError):
+        _fastverify.claim_passed([receipt], [], {0: bytes(32)}, CHALLENGES)
+    with pytest.raises(KeyError):
+        _fastverify.claim_passed([receipt], [None], {0: bytes(32)}, {})
+    for digest in (bytes(31), bytes(33), b""):
+        with pytest.raises(ValueError, match="32"):
+            _fastverify.Claim(digest, 0, receipt)
+
+
+def test_room_is_asked_for_once_and_is_a_room_or_none() -> None:
+    first, second = list(CHALLENGES)[:2]
+    claims = {
+        index: _fastverify.Claim(bytes([index] * 32), 0, decoded(challenge_nonce=nonce, bytes_verified=10))
+        for index, nonce in enumerate((first, second, first, second))
+    }
+    asked: list[bytes] = []
+
+    def room_of(nonce: bytes) -> _fastverify.Room | None:
+        asked.append(nonce)
+        return _fastverify.Room(1, 100) if nonce == first else None
+
+    refused, rooms = _fastverify.take_room(claims, set(), room_of)
+    assert refused == {1: "unknown_challenge", 2: "too_many_receipts", 3: "unknown_challenge"}
+    assert asked == [first, second]
+    room = rooms[first]
+    assert room is not None
+    assert (room.receipts, room.bytes, room.receipts_taken, room.bytes_taken) == (0, 90, 1, 10)
+    with pytest.raises(TypeError):
+        _fastverify.take_room(claims, set(), lambda _nonce: 5)  # type: ignore[arg-type, return-value]
+    with pytest.raises(TypeError):
+        _fastverify.take_room({0: None}, set(), room_of)  # type: ignore[dict-item]
+    with pytest.raises(LookupError):
+        _fastverify.take_room(claims, set(), {}.__getitem__)

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pouw._fastverify import Claim
 from pouw.protocol.reasons import Detail
 from pouw.service.submissions import spend
 from pouw.store.challenges import Challenge
-from pouw.store.submissions import Claim, Known, Used, nonce_digests
+from pouw.store.submissions import Known, Used, nonce_digests
 from tests.decoded import decoded
 
 CHALLENGE = Challenge(b"c" * 16, b"t" * 16, None, 0, 10, 5, 1000, 1, frozenset({0}))
@@ -21,7 +22,11 @@ CHALLENGES = {each.nonce: each for each in (CHALLENGE, SECOND)}
 
 def claim(nonce: bytes, size: int = 100, challenge: Challenge = CHALLENGE) -> Claim:
     receipt = decoded(receipt_nonce=nonce * 16, bytes_verified=size, challenge_nonce=challenge.nonce)
-    return Claim(nonce, challenge.expires_at, receipt)
+    return Claim(digest(nonce), challenge.expires_at, receipt)
+
+
+def digest(nonce: bytes) -> bytes:
+    return nonce.ljust(32, b"\0")
 
 
 @given(
@@ -35,7 +40,7 @@ def test_no_order_of_claims_overspends_or_credits_twice(
 ) -> None:
     claims = {index: claim(bytes([nonce]), size, challenge) for index, (nonce, size, challenge) in enumerate(wishes)}
     before = {CHALLENGE.nonce: Used(receipts_used, bytes_used), SECOND.nonce: Used(0, 0)}
-    known = Known(taken={bytes([nonce]) for nonce in taken}, used=before)
+    known = Known(taken={digest(bytes([nonce])) for nonce in taken}, used=before)
     spending = spend(claims, known, CHALLENGES)
     credited = [each for index, each in claims.items() if index not in spending.refused]
     nonces = [each.nonce_digest for each in credited]
@@ -47,7 +52,7 @@ def test_no_order_of_claims_overspends_or_credits_twice(
         assert before[nonce].receipts + len(sizes) <= challenge.max_receipts
         assert before[nonce].bytes + sum(sizes) <= challenge.max_bytes_total
     assert all(spent.receipts for spent in spending.spent.values())
-    assert known == Known(taken={bytes([nonce]) for nonce in taken}, used=before)
+    assert known == Known(taken={digest(bytes([nonce])) for nonce in taken}, used=before)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +72,7 @@ def test_a_budget_is_spent_to_the_last_and_no_further(used: Used, sizes: list[in
 
 
 def test_a_replay_is_a_replay_even_where_the_budget_is_spent() -> None:
-    known = Known(taken={b"a"}, used={CHALLENGE.nonce: Used(5, 1000)})
+    known = Known(taken={digest(b"a")}, used={CHALLENGE.nonce: Used(5, 1000)})
     assert spend({0: claim(b"a")}, known, CHALLENGES).refused == {0: Detail.DUPLICATE_NONCE}
 
 

@@ -1,0 +1,226 @@
+# Receipts that passed every check: what each asks for, and all of them as the columns that the database writes.
+
+@cython.final
+cdef class Claim:
+    """One receipt that passed every check and asks to be credited.
+
+    ``nonce_digest`` holds 32 bytes, ``challenge_expires_at`` is in unix seconds. Raises ValueError for another size.
+    """
+
+    cdef readonly bytes nonce_digest
+    cdef readonly int64_t challenge_expires_at
+    cdef readonly SignedReceipt receipt
+
+    def __init__(self, bytes nonce_digest not None, int64_t challenge_expires_at, SignedReceipt receipt not None):
+        fill_claim(self, nonce_digest, challenge_expires_at, receipt)
+
+
+cdef enum:
+    DIGEST_SIZE = 32
+
+
+cdef int fill_claim(Claim claim, bytes digest, int64_t expires_at, SignedReceipt receipt) except -1:
+    if PyBytes_GET_SIZE(digest) != DIGEST_SIZE:
+        raise ValueError(f"a digest of {DIGEST_SIZE} bytes, not {PyBytes_GET_SIZE(digest)}")
+    claim.nonce_digest = digest
+    claim.challenge_expires_at = expires_at
+    claim.receipt = receipt
+    return 0
+
+
+cdef struct Entry:
+    # A claim as it is sorted: where its digest is, and where the claim stands in its list.
+    const char *digest
+    Py_ssize_t place
+
+
+cdef int in_order(const void *left, const void *right) noexcept nogil:
+    return memcmp((<const Entry *>left).digest, (<const Entry *>right).digest, DIGEST_SIZE)
+
+
+cdef int require_claims(list items) except -1:
+    """Raise TypeError unless each item is a Claim: None would pass for one."""
+    for item in items:
+        if type(item) is not Claim:
+            raise TypeError(f"a Claim, not {type(item).__name__}")
+    return 0
+
+
+def claim_passed(
+    list receipts not None, list failures not None, dict digests not None, dict challenges not None
+):
+    """Return a :class:`Claim` for each receipt without a failure, by its index.
+
+    ``digests`` holds the receipts' nonce digests by index, and ``challenges`` objects with ``expires_at`` by nonce.
+    """
+    cdef SignedReceipt receipt
+    cdef Claim claim
+    cdef object challenge, last = None
+    cdef int64_t expires_at = 0
+    cdef Py_ssize_t index, count = min(len(receipts), len(failures))
+    cdef dict claims = {}
+    require_receipts(receipts)
+    for place, digest in digests.items():
+        index = place
+        if not 0 <= index < count:
+            raise IndexError(f"there is no receipt {index}")
+        if failures[index] is None:
+            receipt = receipts[index]
+            challenge = challenges[receipt.challenge_nonce]
+            if challenge is not last:
+                expires_at, last = challenge.expires_at, challenge
+            claim = Claim.__new__(Claim)
+            fill_claim(claim, digest, expires_at, receipt)
+            claims[place] = claim
+    return claims
+
+
+@cython.final
+cdef class Room:
+    """What a challenge still takes, in receipts and in bytes, and what was taken of it."""
+
+    cdef readonly int64_t receipts
+    cdef readonly int64_t bytes
+    cdef readonly int64_t receipts_taken
+    cdef readonly int64_t bytes_taken
+
+    def __init__(self, int64_t receipts, int64_t size):
+        self.receipts = receipts
+        self.bytes = size
+
+
+cdef inline str refusal(Claim claim, set seen, Room room):
+    if claim.nonce_digest in seen:
+        return "duplicate_nonce"
+    if room is None:
+        return "unknown_challenge"
+    if room.receipts < 1:
+        return "too_many_receipts"
+    if room.bytes < claim.receipt.bytes_verified:
+        return "too_many_bytes"
+    return None
+
+
+def take_room(dict claims not None, set taken not None, room_of):
+    """Take room for claims in their order.
+
+    ``taken`` are the nonce digests that were credited before. ``room_of`` returns the :class:`Room` of a challenge
+    nonce, or None; it is asked once for each. A refused claim takes no room and no nonce. Returns the names of what
+    stands against the refused ones, by index, which are those of the protocol's details; and the rooms by nonce.
+    """
+    cdef Claim claim
+    cdef Room room = None
+    cdef bytes nonce = None
+    cdef set seen = set(taken)
+    cdef dict refused = {}, rooms = {}
+    require_claims(list(claims.values()))
+    for index, item in claims.items():
+        claim = <Claim>item
+        if claim.receipt.challenge_nonce is not nonce:
+            nonce = claim.receipt.challenge_nonce
+            if nonce not in rooms:
+                rooms[nonce] = room_of(nonce)
+            room = rooms[nonce]
+        reason = refusal(claim, seen, room)
+        if reason is not None:
+            refused[index] = reason
+            continue
+        room.receipts -= 1
+        room.receipts_taken += 1
+        room.bytes -= claim.receipt.bytes_verified
+        room.bytes_taken += claim.receipt.bytes_verified
+        seen.add(claim.nonce_digest)
+    return refused, rooms
+
+
+cdef inline bytes field_of(SignedReceipt receipt, int column):
+    if column == 0:
+        return receipt.receipt_nonce
+    if column == 1:
+        return receipt.challenge_nonce
+    if column == 5:
+        return receipt.body
+    return receipt.signature
+
+
+cdef bytes pack_fields(list claims, int column):
+    """Pack one of the columns of bytes, as they are numbered among a receipt's columns."""
+    cdef Py_ssize_t count = len(claims), size = ARRAY_HEAD + 4 * count, i
+    cdef bytes field
+    for i in range(count):
+        field = field_of((<Claim>claims[i]).receipt, column)
+        size += PyBytes_GET_SIZE(field)
+    packed = PyBytes_FromStringAndSize(NULL, size)
+    out = put_head(<unsigned char *>PyBytes_AS_STRING(packed), BYTEA_OID, count)
+    for i in range(count):
+        field = field_of((<Claim>claims[i]).receipt, column)
+        size = PyBytes_GET_SIZE(field)
+        out = put_big_endian(out, <uint64_t>size, 4)
+        memcpy(out, PyBytes_AS_STRING(field), <size_t>size)
+        out += size
+    return packed
+
+
+cdef bytes pack_numbers(list claims, int column, int oid):
+    """Pack one of the columns of numbers, as they are numbered among a receipt's columns."""
+    cdef Py_ssize_t count = len(claims), i
+    cdef int width = width_of(oid)
+    cdef int64_t number
+    cdef SignedReceipt receipt
+    packed = PyBytes_FromStringAndSize(NULL, ARRAY_HEAD + (4 + width) * count)
+    out = put_head(<unsigned char *>PyBytes_AS_STRING(packed), oid, count)
+    for i in range(count):
+        receipt = (<Claim>claims[i]).receipt
+        number = receipt.proof_type if column == 2 else receipt.bytes_verified if column == 3 else receipt.result_ok
+        out = put_big_endian(put_big_endian(out, <uint64_t>width, 4), <uint64_t>number, width)
+    return packed
+
+
+cdef tuple pack_nonces(list claims):
+    """Pack the nonce digests in their order, and the end of each one's challenge."""
+    cdef Py_ssize_t count = len(claims), i
+    cdef Entry *entries = <Entry *>malloc(<size_t>count * sizeof(Entry))
+    cdef unsigned char *out
+    cdef unsigned char *expiry
+    if entries == NULL:
+        raise MemoryError
+    for i in range(count):
+        entries[i] = Entry(PyBytes_AS_STRING((<Claim>claims[i]).nonce_digest), i)
+    qsort(entries, <size_t>count, sizeof(Entry), &in_order)
+    try:
+        digests = PyBytes_FromStringAndSize(NULL, ARRAY_HEAD + (4 + DIGEST_SIZE) * count)
+        expiries = PyBytes_FromStringAndSize(NULL, ARRAY_HEAD + (4 + 8) * count)
+        out = put_head(<unsigned char *>PyBytes_AS_STRING(digests), BYTEA_OID, count)
+        expiry = put_head(<unsigned char *>PyBytes_AS_STRING(expiries), INT8_OID, count)
+        for i in range(count):
+            out = put_big_endian(out, DIGEST_SIZE, 4)
+            memcpy(out, entries[i].digest, DIGEST_SIZE)
+            out += DIGEST_SIZE
+            expiry = put_big_endian(expiry, 8, 4)
+            expiry = put_big_endian(expiry, <uint64_t>(<Claim>claims[entries[i].place]).challenge_expires_at, 8)
+        return digests, expiries
+    finally:
+        free(entries)
+
+
+def pack_claims(list claims not None):
+    """Return columns of :class:`Claim` objects, each packed as :func:`pack_array` does.
+
+    First nonce_digest (bytea) and challenge_expires_at (int8), sorted by digest. Then, in the list's order,
+    receipt_nonce, challenge_nonce (bytea), proof_type (int2), bytes_verified (int8), result_ok (bool), body, signature
+    (bytea). Raises TypeError for anything else.
+    """
+    require_claims(claims)
+    if not claims:
+        kinds = (BYTEA_OID, INT8_OID, BYTEA_OID, BYTEA_OID, INT2_OID, INT8_OID, BOOL_OID, BYTEA_OID, BYTEA_OID)
+        return tuple([pack_array(kind, []) for kind in kinds])
+    return (
+        *pack_nonces(claims),
+        pack_fields(claims, 0),
+        pack_fields(claims, 1),
+        pack_numbers(claims, 2, INT2_OID),
+        pack_numbers(claims, 3, INT8_OID),
+        pack_numbers(claims, 4, BOOL_OID),
+        pack_fields(claims, 5),
+        pack_fields(claims, 6),
+    )
