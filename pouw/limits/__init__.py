@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 
@@ -21,8 +21,7 @@ _IPV6_PREFIX = 64
 """What one subscriber of IPv6 gets at least; a single address would be no limit at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """The requests of the window before, of the present one, and the seconds that are left of the latter."""
 
     previous: int
@@ -47,8 +46,7 @@ class Window:
         return self.left + max(0.0, WINDOW_SECS - aim * WINDOW_SECS / self.current)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a client stands with one limit. ``reset`` is the seconds until more than ``remaining`` is there."""
 
     scope: str

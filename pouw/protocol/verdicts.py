@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pouw.protocol.canonical import bytes_field, integer_field, message_field
 from pouw.protocol.types import VERSION
@@ -25,8 +25,7 @@ class Rejection:
     fault: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The node's decision about one batch. ``batch_digest`` is the SHA-256 of the request body's bytes."""
 
     batch_digest: bytes

@@ -5,8 +5,7 @@ The checks themselves are in C, in ``pouw/_fast/checks.pxi``: one function each,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pouw import _fastverify
 from pouw.errors import DidError
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from pouw.store.submissions import Identity, Known
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """Who sent the batch: the DID's key if it has one, and why it may not submit, if so."""
 
     did: str
@@ -29,8 +27,7 @@ class Client:
     fault: Detail | None
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What the checks compare a receipt with. ``now`` and ``skew`` are in seconds."""
 
     client: Client

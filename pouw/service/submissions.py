@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pouw import metrics
 from pouw._fastverify import Room, claim_passed, take_room
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from pouw.verify import Verifier
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """A decoded batch. ``digest`` is the SHA-256 of the body's bytes."""
 
     client_did: str
@@ -36,8 +34,7 @@ class Batch:
     receipts: list[SignedReceipt]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The bytes to send back, and whether they are those of an earlier answer."""
 
     body: bytes
@@ -151,8 +148,7 @@ class Submissions:
         return Answer(answer, replayed=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Spending:
+class Spending(NamedTuple):
     """What claims come to: those refused, by index, and what the others spend, by challenge."""
 
     refused: dict[int, Detail]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, LiteralString, NamedTuple
 
 from pouw._fastverify import pack_claims
 from pouw.errors import BatchConflict, VerdictGone
@@ -28,8 +28,7 @@ _FIXED_NUMBERS = 8
 _SETTLE: LiteralString = f"SELECT settle_batches(%s::bigint, %s::integer, {', '.join(['%b'] * 26)})"
 
 
-@dataclass(frozen=True, slots=True)
-class BatchKey:
+class BatchKey(NamedTuple):
     """What identifies a batch: its DID, the nonce that the client gave it, if any, and its content."""
 
     client_did: str
@@ -37,8 +36,7 @@ class BatchKey:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A batch, and the challenge nonces and nonce digests that its receipts name."""
 
     key: BatchKey
@@ -54,8 +52,7 @@ class Identity:
     age: float
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(NamedTuple):
     """How much of a challenge's budget is spent."""
 
     receipts: int
@@ -88,8 +85,7 @@ class Known:
         return answer
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a batch comes to once the database's state is known. ``spent`` is by challenge."""
 
     credited: Sequence[Claim]
@@ -98,8 +94,7 @@ class Outcome:
     answer: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """A batch that is decided. ``proven``: its DID sent it, because nobody else could have made one of its receipts."""
 
     key: BatchKey
