@@ -22,7 +22,7 @@ def steps(seconds: float) -> list[tuple[click.Command, list[str]]]:
         (submit.command, each),
         (submit.command, [*each, "--closed"]),
         (submit.command, [*each, "--closed", "--protobuf"]),
-        (submit.command, [*each, "--closed", "--batch-size", "1", "--connections", "64"]),
+        (submit.command, [*each, "--closed", "--batch-size", "1"]),
         (peak.command, each),
         (peers.command, [*each, "--rounds", "2"]),
         (workers.command, [*each, "--rounds", "1", "--workers", "1", "--workers", "2", "--workers", "3"]),

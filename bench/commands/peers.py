@@ -36,7 +36,8 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("batches of 100", 100, 16),
+    Scenario("batches of 100", 100, 64),
+    Scenario("batches of 100, few clients", 100, 16),
     Scenario("batches of one", 1, 64),
     Scenario("challenges", None, 64),
     Scenario("1,000 receipts/s", 100, 16, 1000.0),

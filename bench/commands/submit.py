@@ -28,7 +28,7 @@ _SECS = 10.0
 @click.option("--invalid", default=0.0, show_default=True, type=SHARE, help="Share of wrong signatures.")
 @click.option("--replayed", default=0.0, show_default=True, type=SHARE, help="Share of repeated receipts.")
 @click.option("--dids", default=100, show_default=True, type=click.IntRange(1), help="Clients, each with a challenge.")
-@click.option("--connections", default=16, show_default=True, type=click.IntRange(1))
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--closed", is_flag=True, help="A closed loop: each connection sends when it has its answer.")
 @click.option("--find-max", "find", is_flag=True, help="Search the highest rate with P99 < 500 ms and no error.")
 @site_options

@@ -54,7 +54,7 @@ def recommend(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 @click.option("--threads", multiple=True, type=click.IntRange(1), default=(1, 2), show_default=True)
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(1), help="Turns of each choice.")
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1), help="Of each turn.")
-@click.option("--connections", default=16, show_default=True, type=click.IntRange(1))
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(1))
 @own_options
 def command(
     target: Target, workers: tuple[int, ...], threads: tuple[int, ...], rounds: int, seconds: float, connections: int

@@ -80,3 +80,21 @@ def test_a_caller_that_is_killed_leaves_nobody_waiting() -> None:
     leader.kill()
     goes_on.set()
     assert follower.get(timeout=5) == 2
+
+
+def test_a_lane_serves_again_and_again_and_is_opened_anew_when_it_ends() -> None:
+    greenlets = []
+
+    def run(asked: list[int]) -> list[int]:
+        greenlets.append(gevent.getcurrent())
+        if asked == [0]:
+            raise SystemExit  # not an Exception: it ends the lane
+        return asked
+
+    gather: Gather[int, int] = Gather(run, most=8, lanes=1)
+    assert [gather.ask(number) for number in (1, 2, 3)] == [1, 2, 3]
+    assert len(set(map(id, greenlets))) == 1
+    with pytest.raises(SystemExit):
+        gather.ask(0)
+    assert [gather.ask(number) for number in (4, 5)] == [4, 5]
+    assert greenlets[3] is not greenlets[4] is greenlets[5]
