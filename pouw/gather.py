@@ -22,7 +22,7 @@ class Gather(Generic[Q, A]):
     ``run`` gets at most ``most`` questions, in the order in which they came, and returns their answers in the same
     order; what it raises is raised to each of them. At most ``lanes`` calls are out at a time, each on a greenlet of
     its own: nobody who asks can be killed with the questions of others in hand. A question that comes alone does not
-    wait for others. It lives as long as its process, and its lanes with it.
+    wait for others. It belongs to the thread that asks first, lives as long as its process, and its lanes with it.
     """
 
     def __init__(self, run: Callable[[list[Q]], list[A]], *, most: int, lanes: int) -> None:
@@ -56,15 +56,20 @@ class Gather(Generic[Q, A]):
                 finally:
                     self._idle -= 1
         finally:
-            self._unopened += 1
+            if self._waiting and not self._idle:
+                gevent.spawn(self._serve)  # for whoever relied on this lane
+            else:
+                self._unopened += 1
 
     def _call(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
         try:
             answers = self._run([question for question, _result in group])
-        except Exception as error:  # noqa: BLE001 - it is raised to whoever asked
+        except BaseException as error:
             for _question, result in group:
                 result.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
         else:
             for (_question, result), answer in zip(group, answers, strict=True):
                 result.set(answer)

@@ -158,6 +158,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # Gunicorn has no types
             req.force_close()  # a client of a node that stops is to go elsewhere with its next request
         req.unreader.mxchunk = _READ_BYTES
         req.body.close_connection = req.force_close  # the application, which is given the body only, may end it all
+        req.body.buffered = req.unreader.buf.tell()  # bytes that came with the head
         answer, environ = req.begin(sock, addr, listener_name)
         self._count()
         if not self.alive or not self.cfg.keepalive:

@@ -4,28 +4,31 @@
 cdef class Claim:
     """One receipt that passed every check and asks to be credited.
 
-    ``nonce_digest`` holds 32 bytes, ``challenge_expires_at`` is in unix seconds. Raises ValueError for another size.
+    ``nonce_digest`` holds 32 bytes, ``challenge_expires_at`` is in unix seconds. Raises ValueError for another size, and
+    for a receipt that lacks what is stored of it.
     """
 
     cdef readonly bytes nonce_digest
     cdef readonly int64_t challenge_expires_at
     cdef readonly SignedReceipt receipt
 
-    def __init__(self, bytes nonce_digest not None, int64_t challenge_expires_at, SignedReceipt receipt not None):
-        fill_claim(self, nonce_digest, challenge_expires_at, receipt)
+    def __cinit__(self, bytes nonce_digest not None, int64_t challenge_expires_at, SignedReceipt receipt not None):
+        if PyBytes_GET_SIZE(nonce_digest) != DIGEST_SIZE:
+            raise ValueError(f"a digest of {DIGEST_SIZE} bytes, not {PyBytes_GET_SIZE(nonce_digest)}")
+        if (
+            receipt.receipt_nonce is None
+            or receipt.challenge_nonce is None
+            or receipt.body is None
+            or receipt.signature is None
+        ):
+            raise ValueError("a receipt that was decoded without a fault")
+        self.nonce_digest = nonce_digest
+        self.challenge_expires_at = challenge_expires_at
+        self.receipt = receipt
 
 
 cdef enum:
     DIGEST_SIZE = 32
-
-
-cdef int fill_claim(Claim claim, bytes digest, int64_t expires_at, SignedReceipt receipt) except -1:
-    if PyBytes_GET_SIZE(digest) != DIGEST_SIZE:
-        raise ValueError(f"a digest of {DIGEST_SIZE} bytes, not {PyBytes_GET_SIZE(digest)}")
-    claim.nonce_digest = digest
-    claim.challenge_expires_at = expires_at
-    claim.receipt = receipt
-    return 0
 
 
 cdef struct Entry:
@@ -46,32 +49,31 @@ cdef int require_claims(list items) except -1:
     return 0
 
 
+@cython.boundscheck(True)
 def claim_passed(
     list receipts not None, list failures not None, dict digests not None, dict challenges not None
 ):
     """Return a :class:`Claim` for each receipt without a failure, by its index.
 
     ``digests`` holds the receipts' nonce digests by index, and ``challenges`` objects with ``expires_at`` by nonce.
+    Raises IndexError and KeyError for what is not there.
     """
     cdef SignedReceipt receipt
-    cdef Claim claim
     cdef object challenge, last = None
     cdef int64_t expires_at = 0
-    cdef Py_ssize_t index, count = min(len(receipts), len(failures))
+    cdef Py_ssize_t index
     cdef dict claims = {}
     require_receipts(receipts)
     for place, digest in digests.items():
         index = place
-        if not 0 <= index < count:
-            raise IndexError(f"there is no receipt {index}")
+        if index < 0:
+            raise IndexError(index)
         if failures[index] is None:
             receipt = receipts[index]
             challenge = challenges[receipt.challenge_nonce]
             if challenge is not last:
                 expires_at, last = challenge.expires_at, challenge
-            claim = Claim.__new__(Claim)
-            fill_claim(claim, digest, expires_at, receipt)
-            claims[place] = claim
+            claims[place] = Claim(digest, expires_at, receipt)
     return claims
 
 
@@ -114,8 +116,7 @@ def take_room(dict claims not None, set taken not None, room_of):
     cdef set seen = set(taken)
     cdef dict refused = {}, rooms = {}
     require_claims(list(claims.values()))
-    for index, item in claims.items():
-        claim = <Claim>item
+    for index, claim in claims.items():
         if claim.receipt.challenge_nonce is not nonce:
             nonce = claim.receipt.challenge_nonce
             if nonce not in rooms:

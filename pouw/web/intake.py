@@ -43,23 +43,28 @@ class Intake:
     def read(self, length: int, held: list[int]) -> bytes:
         """Read so many bytes; note in ``held`` what they take of the memory."""
         stream: BinaryIO = request.environ["wsgi.input"]
-        pieces: list[bytes] = []
-        read = 0
+        if getattr(stream, "buffered", 0) >= length:  # see pouw.worker.Worker.handle_request
+            return self._pieces(stream, length, held)
         try:
             with gevent.Timeout(self._timeout):
-                while read < length:
-                    wanted = min(_PIECE, length - read)
-                    if read >= _SMALL:
-                        self._hold(wanted, held)
-                    piece = stream.read(wanted)
-                    read += len(piece)
-                    pieces.append(piece)
-                    if len(piece) < wanted:
-                        raise Problem(400, "body-cut", "The body ended early.", f"{read} of {length} bytes arrived.")
+                return self._pieces(stream, length, held)
         except gevent.Timeout:
             _give_up_on_body()
             detail = f"All of it has to arrive within {self._timeout:g} seconds."
             raise Problem(408, "request-timeout", "The body came too slowly.", detail) from None
+
+    def _pieces(self, stream: BinaryIO, length: int, held: list[int]) -> bytes:
+        pieces: list[bytes] = []
+        read = 0
+        while read < length:
+            wanted = min(_PIECE, length - read)
+            if read >= _SMALL:
+                self._hold(wanted, held)
+            piece = stream.read(wanted)
+            read += len(piece)
+            pieces.append(piece)
+            if len(piece) < wanted:
+                raise Problem(400, "body-cut", "The body ended early.", f"{read} of {length} bytes arrived.")
         return b"".join(pieces)
 
     def _hold(self, size: int, held: list[int]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
 
 _MOST_TARGETS = 512
+_MOST_CHARACTERS = 1_024
 _ROUTED_BY = (
     "REQUEST_METHOD",
     "SCRIPT_NAME",
@@ -45,7 +46,10 @@ class App(Flask):
         """Return what tells a request's route; raise Werkzeug's SecurityError for a host that is none."""
         if request is None:
             return super().create_url_adapter(request)
-        return self._adapter(tuple(map(request.environ.get, _ROUTED_BY)))
+        given = tuple(map(request.environ.get, _ROUTED_BY))
+        if sum(map(len, filter(None, given))) > _MOST_CHARACTERS:  # what strangers make up is not worth its memory
+            return self._find_adapter(given)
+        return self._adapter(given)
 
     def _find_adapter(self, given: tuple[str | None, ...]) -> MapAdapter:
         environ = {name: value for name, value in zip(_ROUTED_BY, given, strict=True) if value is not None}

@@ -147,6 +147,26 @@ def test_a_claim_is_of_a_receipt_that_is_there_and_of_a_whole_digest() -> None:
     for digest in (bytes(31), bytes(33), b""):
         with pytest.raises(ValueError, match="32"):
             _fastverify.Claim(digest, 0, receipt)
+    for arguments in ((), (None, 0, receipt), (bytes(32), 0, None), ("x" * 32, 0, receipt)):
+        with pytest.raises(TypeError):
+            _fastverify.Claim.__new__(_fastverify.Claim, *arguments)
+    with pytest.raises(ValueError, match="without a fault"):
+        _fastverify.Claim(bytes(32), 0, _fastverify.SignedReceipt())
+
+
+def test_a_list_that_shrinks_meanwhile_is_not_read_beyond_its_end() -> None:
+    receipts = [decoded(challenge_nonce=b"c" * 16) for _ in range(3)]
+    failures: list[None] = [None] * 3
+
+    class Shrinks:
+        @property
+        def expires_at(self) -> int:
+            failures.clear()
+            return 5
+
+    digests = {index: bytes(32) for index in range(3)}
+    with pytest.raises(IndexError):
+        _fastverify.claim_passed(receipts, failures, digests, {b"c" * 16: Shrinks()})
 
 
 def test_room_is_asked_for_once_and_is_a_room_or_none() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gevent
 import pytest
 from gevent.event import Event
@@ -80,6 +82,35 @@ def test_a_caller_that_is_killed_leaves_nobody_waiting() -> None:
     leader.kill()
     goes_on.set()
     assert follower.get(timeout=5) == 2
+
+
+def test_a_lane_that_is_killed_before_it_wakes_leaves_nobody_waiting() -> None:
+    lanes: list[Any] = []
+
+    def run(asked: list[int]) -> list[int]:
+        lanes.append(gevent.getcurrent())
+        return asked
+
+    gather: Gather[int, int] = Gather(run, most=8, lanes=1)
+    assert gather.ask(1) == 1
+    gevent.sleep(0)  # the lane is idle now
+    lanes[0].kill(block=False)
+    asker = gevent.spawn(gather.ask, 2)
+    assert asker.get(timeout=5) == 2
+    assert lanes[0] is not lanes[1]
+
+
+def test_what_ends_a_lane_reaches_those_whom_it_served() -> None:
+    def run(asked: list[int]) -> list[int]:
+        if 0 in asked:
+            raise gevent.GreenletExit
+        return asked
+
+    gather: Gather[int, int] = Gather(run, most=1, lanes=1)
+    askers = [gevent.spawn(gather.ask, number) for number in (0, 1, 2)]
+    gevent.joinall(askers, timeout=5)
+    assert type(askers[0].value).__name__ == "GreenletExit"
+    assert [asker.value for asker in askers[1:]] == [1, 2]
 
 
 def test_a_lane_serves_again_and_again_and_is_opened_anew_when_it_ends() -> None:

@@ -75,4 +75,10 @@ def test_strangers_cannot_fill_the_memory() -> None:
     client = _views(app).test_client()
     for number in range(2_000):
         client.get(f"/of/{number}?q={number}")
-    assert app._adapter.cache_info().currsize <= 512
+    assert app._adapter.cache_info().currsize == 512
+    app._adapter.cache_clear()
+    for number in range(10):
+        headers = {"Host": f"{number}.{'a.' * 500}example"}
+        assert client.get(f"/of/{number}", headers=headers).data.startswith(b"GET /of/")
+        assert client.get(f"/of/{number}?q={'q' * 1_000}").status_code == 200
+    assert app._adapter.cache_info().currsize == 0
