@@ -134,18 +134,31 @@ def take_room(dict claims not None, set taken not None, room_of):
     return refused, rooms
 
 
-cdef inline bytes field_of(SignedReceipt receipt, int column):
-    if column == 0:
+cdef enum Column:
+    RECEIPT_NONCE
+    CHALLENGE_NONCE
+    PROOF_TYPE
+    BYTES_VERIFIED
+    RESULT_OK
+    BODY
+    SIGNATURE
+
+
+cdef inline bytes field_of(SignedReceipt receipt, Column column):
+    if column == RECEIPT_NONCE:
         return receipt.receipt_nonce
-    if column == 1:
+    if column == CHALLENGE_NONCE:
         return receipt.challenge_nonce
-    if column == 5:
-        return receipt.body
-    return receipt.signature
+    return receipt.body if column == BODY else receipt.signature
 
 
-cdef bytes pack_fields(list claims, int column):
-    """Pack one of the columns of bytes, as they are numbered among a receipt's columns."""
+cdef inline int64_t number_of(SignedReceipt receipt, Column column) noexcept:
+    if column == PROOF_TYPE:
+        return receipt.proof_type
+    return receipt.bytes_verified if column == BYTES_VERIFIED else receipt.result_ok
+
+
+cdef bytes pack_fields(list claims, Column column):
     cdef Py_ssize_t count = len(claims), size = ARRAY_HEAD + 4 * count, i
     cdef bytes field
     for i in range(count):
@@ -162,17 +175,14 @@ cdef bytes pack_fields(list claims, int column):
     return packed
 
 
-cdef bytes pack_numbers(list claims, int column, int oid):
-    """Pack one of the columns of numbers, as they are numbered among a receipt's columns."""
+cdef bytes pack_numbers(list claims, Column column, int oid):
     cdef Py_ssize_t count = len(claims), i
     cdef int width = width_of(oid)
     cdef int64_t number
-    cdef SignedReceipt receipt
     packed = PyBytes_FromStringAndSize(NULL, ARRAY_HEAD + (4 + width) * count)
     out = put_head(<unsigned char *>PyBytes_AS_STRING(packed), oid, count)
     for i in range(count):
-        receipt = (<Claim>claims[i]).receipt
-        number = receipt.proof_type if column == 2 else receipt.bytes_verified if column == 3 else receipt.result_ok
+        number = number_of((<Claim>claims[i]).receipt, column)
         out = put_big_endian(put_big_endian(out, <uint64_t>width, 4), <uint64_t>number, width)
     return packed
 
@@ -217,11 +227,11 @@ def pack_claims(list claims not None):
         return tuple([pack_array(kind, []) for kind in kinds])
     return (
         *pack_nonces(claims),
-        pack_fields(claims, 0),
-        pack_fields(claims, 1),
-        pack_numbers(claims, 2, INT2_OID),
-        pack_numbers(claims, 3, INT8_OID),
-        pack_numbers(claims, 4, BOOL_OID),
-        pack_fields(claims, 5),
-        pack_fields(claims, 6),
+        pack_fields(claims, RECEIPT_NONCE),
+        pack_fields(claims, CHALLENGE_NONCE),
+        pack_numbers(claims, PROOF_TYPE, INT2_OID),
+        pack_numbers(claims, BYTES_VERIFIED, INT8_OID),
+        pack_numbers(claims, RESULT_OK, BOOL_OID),
+        pack_fields(claims, BODY),
+        pack_fields(claims, SIGNATURE),
     )

@@ -29,7 +29,7 @@ class Intake:
 
     def __init__(self, *, memory: int, submits: int, timeout: float) -> None:
         self._free = memory
-        self._slots = submits
+        self._slots = _Slots(submits)
         self._timeout = timeout
 
     def body(self, content_types: tuple[str, ...], max_bytes: int) -> AbstractContextManager[tuple[bytes, str]]:
@@ -81,18 +81,7 @@ class Intake:
 
     def slot(self) -> AbstractContextManager[None]:
         """Work on a batch in the block; raise :class:`Problem` 503 where too many are worked on already."""
-        return _Slot(self)
-
-    def take_slot(self) -> None:
-        """Begin to work on a batch."""
-        if self._slots < 1:
-            metrics.OVERLOADS.labels("submits").inc()
-            raise unavailable("The node works on as many batches as it can. Send the same bytes again.")
-        self._slots -= 1
-
-    def give_slot_back(self) -> None:
-        """End that work."""
-        self._slots += 1
+        return self._slots
 
 
 class _Body:
@@ -118,19 +107,20 @@ class _Body:
         self._intake.let_go(self._held)
 
 
-class _Slot:
-    """A batch that is worked on, for the length of a block."""
+class _Slots:
+    """The batches that may still be worked on; each takes a slot for the length of a block."""
 
-    __slots__ = ("_intake",)
-
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, free: int) -> None:
+        self._free = free
 
     def __enter__(self) -> None:
-        self._intake.take_slot()
+        if self._free < 1:
+            metrics.OVERLOADS.labels("submits").inc()
+            raise unavailable("The node works on as many batches as it can. Send the same bytes again.")
+        self._free -= 1
 
     def __exit__(self, *_error: object) -> None:
-        self._intake.give_slot_back()
+        self._free += 1
 
 
 @lru_cache(maxsize=256)  # the same few headers, with every request
