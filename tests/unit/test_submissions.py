@@ -29,6 +29,27 @@ def digest(nonce: bytes) -> bytes:
     return nonce.ljust(32, b"\0")
 
 
+def plainly_refused(claims: dict[int, Claim], known: Known) -> dict[int, Detail]:
+    """Say the same in plain Python: each claim is held against those that were credited before it."""
+    credited: list[Claim] = []
+    refused = {}
+    for index, each in claims.items():
+        nonce, size = each.receipt.challenge_nonce, each.receipt.bytes_verified
+        sizes = [other.receipt.bytes_verified for other in credited if other.receipt.challenge_nonce == nonce]
+        used, challenge = known.used.get(nonce), CHALLENGES[nonce]
+        if each.nonce_digest in known.taken | {other.nonce_digest for other in credited}:
+            refused[index] = Detail.DUPLICATE_NONCE
+        elif used is None:
+            refused[index] = Detail.UNKNOWN_CHALLENGE
+        elif used.receipts + len(sizes) >= challenge.max_receipts:
+            refused[index] = Detail.TOO_MANY_RECEIPTS
+        elif used.bytes + sum(sizes) + size > challenge.max_bytes_total:
+            refused[index] = Detail.TOO_MANY_BYTES
+        else:
+            credited.append(each)
+    return refused
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 700), st.sampled_from([CHALLENGE, SECOND])), max_size=30),
     st.sets(st.integers(0, 9)),
@@ -52,6 +73,7 @@ def test_no_order_of_claims_overspends_or_credits_twice(
         assert before[nonce].receipts + len(sizes) <= challenge.max_receipts
         assert before[nonce].bytes + sum(sizes) <= challenge.max_bytes_total
     assert all(spent.receipts for spent in spending.spent.values())
+    assert spending.refused == plainly_refused(claims, known)
     assert known == Known(taken={digest(bytes([nonce])) for nonce in taken}, used=before)
 
 
