@@ -1,5 +1,6 @@
-# The doors: make run, make test, make lint, make bench. Everything is installed below .venv.
-PYTHON ?= python3
+# The doors: make run, make test, make lint, make bench. Everything is installed below .venv, which is made with the
+# Python that PYTHON names, or else with the one that tools/choose_python.sh finds.
+PYTHON ?=
 export POUW_DATA_DIR ?= $(CURDIR)/var
 
 SOURCES := pyproject.toml setup.py pouw/_fastverify.pyx $(wildcard pouw/_fast/*.pxi pouw/ed25519/*.[ch])
@@ -78,10 +79,7 @@ clean:
 	rm -rf .venv build dist *.egg-info pouw/*.so pouw/_fastverify.c
 
 .venv/bin/python:
-	@command -v $(PYTHON) >/dev/null || { echo "pouw: there is no $(PYTHON); install Python 3.11 to 3.13" >&2; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-	  || { echo "pouw: $(PYTHON) is not Python 3.11 to 3.13; choose one with make PYTHON=..." >&2; exit 2; }
-	@$(PYTHON) -m venv .venv || { echo "pouw: $(PYTHON) cannot make virtual environments; install its venv package" >&2; rm -rf .venv; exit 2; }
+	@tools/make_venv.sh $(PYTHON)
 
 define install
 	@compiler=$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_config_var("CC").split()[0])'); \

@@ -1,0 +1,64 @@
+"""tools/choose_python.sh: which interpreter `make` takes, among programs that print what a measured one would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHOOSE = Path(__file__).parents[2] / "tools" / "choose_python.sh"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def interpreter(folder: Path, name: str, answer: str) -> None:
+    """Put a program there that answers the probe like an interpreter with these microseconds, or fails."""
+    program = folder / name
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{answer}\n")
+    program.chmod(0o755)
+
+
+def choose(*folders: Path) -> subprocess.CompletedProcess[str]:
+    path = ":".join(map(str, folders))
+    return subprocess.run(["/bin/sh", CHOOSE], env={"PATH": path}, capture_output=True, text=True, check=False)
+
+
+def test_a_clearly_faster_one_is_taken_and_said_so(folder: Path) -> None:
+    interpreter(folder / "first", "python3", "echo 1000 /first/python3")
+    interpreter(folder / "second", "python3", "echo 700 /second/python3")
+    interpreter(folder / "second", "python3.12", "echo 600 /second/python3.12")
+    chosen = choose(folder / "first", folder / "second")
+    assert chosen.stdout == "/second/python3.12\n"
+    assert "/second/python3.12: it needs 40 % less time than python3" in chosen.stderr
+
+
+def test_python3_stays_where_no_other_is_a_tenth_faster(folder: Path) -> None:
+    interpreter(folder, "python3", "echo 1000 /usual/python3")
+    interpreter(folder, "python3.13", "echo 900 /other/python3.13")
+    chosen = choose(folder)
+    assert (chosen.stdout, chosen.stderr) == ("/usual/python3\n", "")
+
+
+def test_another_is_taken_where_python3_cannot_be(folder: Path) -> None:
+    interpreter(folder, "python3", "exit 1")
+    interpreter(folder, "python3.11", "echo 5000 /a folder/python3.11")
+    chosen = choose(folder)
+    assert (chosen.stdout, chosen.stderr) == ("/a folder/python3.11\n", "")
+
+
+def test_without_any_it_says_what_to_install(folder: Path) -> None:
+    interpreter(folder, "python3", "exit 1")
+    chosen = choose(folder)
+    assert (chosen.returncode, chosen.stdout) == (2, "")
+    assert "no Python 3.11 to 3.13 in PATH has its venv package and headers" in chosen.stderr
+
+
+def test_a_real_interpreter_answers_the_probe() -> None:
+    chosen = choose(Path(sys.base_prefix) / "bin")
+    assert Path(chosen.stdout.strip()).resolve() == Path(sys.base_prefix, "bin", "python3").resolve()
