@@ -70,8 +70,8 @@ class History:
     def __init__(self, readers: Readers) -> None:
         self._read = readers.read
 
-    def receipts(self, did: str, before: int, limit: int) -> list[reads.Row]:
-        """Return accepted receipts."""
+    def receipts(self, did: str, before: tuple[int, int], limit: int) -> list[reads.Row]:
+        """Return accepted receipts before a batch's id and a receipt's in it."""
         rows = self._read(reads.receipts, did, before, limit)
         for row in rows:
             row["proof_type"] = ProofType(row["proof_type"]).json_name

@@ -73,7 +73,8 @@ def batches(pool: Pool, numbers: Sequence[int], within_secs: int) -> list[BatchF
                            SELECT FROM challenges AS c WHERE c.nonce = r.challenge_nonce
                            AND c.expires_at > extract(epoch FROM now()) - %(grace)s
                        )) AS unclaimed
-                FROM receipts AS r WHERE r.batch_id = b.id AND r.submitted_at = b.submitted_at
+                FROM receipts AS r
+                WHERE r.client_did = b.client_did AND r.batch_id = b.id AND r.submitted_at = b.submitted_at
             ) AS found
             WHERE b.id = ANY(%(numbers)s) AND b.submitted_at > now() - make_interval(secs => %(within)s)
             """,  # noqa: S608 - our own expression

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def receipts(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
-    """Return the DID's accepted receipts with an id below ``before``, the newest first."""
+def receipts(pool: Pool, did: str, before: tuple[int, int], limit: int) -> list[Row]:
+    """Return the DID's accepted receipts before a batch's id and a receipt's in it, the newest batch first."""
     return _page(
         pool,
         """
         SELECT id, batch_id, receipt_nonce, challenge_nonce, proof_type, bytes_verified, result_ok, submitted_at
-        FROM receipts WHERE client_did = %s AND id < %s ORDER BY id DESC LIMIT %s
+        FROM receipts WHERE client_did = %s AND (batch_id, id) < (%s, %s) ORDER BY batch_id DESC, id DESC LIMIT %s
         """,
-        (did, before, limit),
+        (did, *before, limit),
     )
 
 
@@ -73,8 +73,9 @@ def batches(pool: Pool, did: str, before: int, limit: int) -> list[Row]:
         pool,
         """
         SELECT b.id, b.batch_nonce, b.batch_digest, b.proven, b.accepted, b.rejected, b.submitted_at,
-               ARRAY(SELECT encode(r.receipt_nonce, 'hex') FROM receipts r WHERE r.batch_id = b.id ORDER BY r.id)
-                   AS receipts,
+               ARRAY(SELECT encode(r.receipt_nonce, 'hex') FROM receipts r
+                     WHERE r.client_did = b.client_did AND r.batch_id = b.id AND r.submitted_at = b.submitted_at
+                     ORDER BY r.id) AS receipts,
                ARRAY(SELECT jsonb_build_object('index', j.item_index, 'receipt_nonce', encode(j.receipt_nonce, 'hex'),
                                                'reason', j.reason, 'detail', j.detail, 'fault', j.fault)
                      FROM rejections j WHERE j.batch_id = b.id ORDER BY j.item_index) AS rejections

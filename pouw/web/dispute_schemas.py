@@ -6,7 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from pouw.protocol.disputes import SUBJECTS, State
 from pouw.web.members import WholeNumber
-from pouw.web.schemas import PageQuerySchema
+from pouw.web.page_schemas import PageQuerySchema
 
 _STATES = [state.value for state in State]
 

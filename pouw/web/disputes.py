@@ -12,8 +12,8 @@ from marshmallow import EXCLUDE
 from pouw.web import dispute_schemas as schemas
 from pouw.web.bodies import load_query, read_small
 from pouw.web.describe import answers, content, problems
+from pouw.web.page_schemas import PageSchema
 from pouw.web.problems import Problem
-from pouw.web.schemas import PageSchema
 from pouw.web.wire import as_json
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from pouw.protocol.types import NONCE_BYTES
 from pouw.web import schemas
 from pouw.web.bodies import load_query
 from pouw.web.describe import answers
+from pouw.web.page_schemas import PageQuerySchema, PageSchema
 from pouw.web.problems import Problem
 from pouw.web.wire import as_json
 
@@ -37,13 +38,13 @@ def blueprint(epochs: ClosedEpochs, stats: Stats) -> Blueprint:
 
 
 def _add_epochs(blp: Blueprint, epochs: ClosedEpochs) -> None:
-    query_schema = schemas.PageQuerySchema(unknown=EXCLUDE)
+    query_schema = PageQuerySchema(unknown=EXCLUDE)
 
     @blp.route("/epochs")
     class EpochsView(MethodView):
         @blp.doc(
-            parameters=[{"in": "query", "schema": schemas.PageQuerySchema}],
-            responses=answers(("200", "Closed epochs, the newest first.", schemas.PageSchema, False), 400, 429, 503),
+            parameters=[{"in": "query", "schema": PageQuerySchema}],
+            responses=answers(("200", "Closed epochs, the newest first.", PageSchema, False), 400, 429, 503),
         )
         def get(self) -> Response:
             """List closed epochs with their manifests."""

@@ -12,7 +12,7 @@ from marshmallow import EXCLUDE
 from pouw.web import dispute_schemas as schemas
 from pouw.web.bodies import load_query
 from pouw.web.describe import answers
-from pouw.web.schemas import PageSchema
+from pouw.web.page_schemas import PageSchema
 from pouw.web.wire import as_json
 
 if TYPE_CHECKING:

@@ -43,6 +43,16 @@ class WholeNumber(fields.Field[int]):
         return value
 
 
+class ReceiptPlace(fields.Field[tuple[int, int]]):
+    """Where a receipt stands among those of its DID: the numbers of its batch and of itself, with a dash between."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_kwargs: Any) -> tuple[int, int]:  # noqa: ARG002 - Marshmallow's signature
+        numbers = value.split("-")
+        if len(numbers) != 2 or not all(_DECIMAL.match(each) and int(each) <= MAX_INTEGER for each in numbers):  # noqa: PLR2004 - a pair
+            raise ValidationError("Must be the `next` of an earlier page.")
+        return int(numbers[0]), int(numbers[1])
+
+
 class Capabilities(fields.Field[tuple[ProofType, ...]]):
     """Names of proof types, separated by commas."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from pouw.protocol.types import DID_BYTES, KEY_BYTES, MAX_INTEGER, NONCE_BYTES, VERSION
+from pouw.protocol.types import DID_BYTES, KEY_BYTES, NONCE_BYTES, VERSION
 from pouw.web.members import Capabilities, Hex, ReceiptList, WholeNumber
 from pouw.web.problems import Fault
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
-
-LAST = MAX_INTEGER
-"""A cursor after every row: where the first page starts."""
 
 
 def _check_did(value: str) -> None:
@@ -96,27 +93,6 @@ class SubmitAnswerSchema(Schema):
     rejected = fields.List(fields.Nested(RejectionSchema))
     server_time = fields.Integer(metadata={"description": "Unix seconds."})
     verdict = fields.Nested(VerdictSchema)
-
-
-class PageQuerySchema(Schema):
-    """Where a page starts and how many rows it holds."""
-
-    cursor = WholeNumber(
-        load_default=LAST, metadata={"type": "integer", "minimum": 0, "description": "`next` of the page before."}
-    )
-    limit = WholeNumber(
-        load_default=50,
-        validate=validate.Range(min=1, max=200),
-        metadata={"type": "integer", "default": 50, "minimum": 1, "maximum": 200},
-    )
-
-
-class PageSchema(Schema):
-    """A page of rows; ``next`` is the cursor of the next page, or null at the end."""
-
-    items = fields.List(fields.Dict(), required=True)
-    next = fields.String(allow_none=True, required=True)
-    pending = fields.Dict(metadata={"description": "Of a history: what is accepted and not yet paid for."})
 
 
 class IdentityBodySchema(Schema):

@@ -277,7 +277,32 @@ def test_pages_stay_whole_while_rows_arrive(node: Node, client: Identity) -> Non
     assert before <= set(seen)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=1.5", "cursor=;DROP"])
+def test_pages_hold_every_receipt_once_however_numbers_were_drawn(
+    node: Node, client: Identity, db: psycopg.Connection[Any]
+) -> None:
+    """Two nodes that commit at the same time draw numbers for batches and for receipts in any order."""
+    drawn = [(2**40 + number * 5 % 4, 2**40 + number * 7 % 20) for number in range(20)]
+    db.cursor().executemany(
+        "INSERT INTO receipts (batch_id, id, client_did, receipt_nonce, challenge_nonce, proof_type, bytes_verified,"
+        " result_ok, body, signature, submitted_at) VALUES (%s, %s, %s, '', '', 0, 1, true, '', '', now())",
+        [(*numbers, client.did) for numbers in drawn],
+    )
+    seen, cursor = list[tuple[int, int]](), ""
+    for _ in range(7):
+        page = signed(node.http, client, "GET", f"{API}/receipts/{client.did}?limit=3{cursor}").json
+        seen += [(row["batch_id"], row["id"]) for row in page["items"]]
+        cursor = f"&cursor={page['next']}"
+    assert page["next"] is None
+    assert seen == sorted(drawn, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=1.5", "cursor=;DROP", "cursor=7", "cursor=1-2-3",
+        "cursor=1-", "cursor=01-2", "cursor=1-9223372036854775808",
+    ],
+)  # fmt: skip
 def test_a_page_that_cannot_be_is_a_problem(node: Node, client: Identity, query: str) -> None:
     answer = signed(node.http, client, "GET", f"{API}/receipts/{client.did}?{query}")
     assert answer.status == 400
