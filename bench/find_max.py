@@ -51,8 +51,13 @@ def find_max(
     for _ in range(_CONFIRMATIONS):
         if attempt(rate, seconds, "confirmation"):
             return runs, rate
-        rate *= _RETREAT
+        rate = _retreat(rate, runs[-1])
     return runs, 0.0
+
+
+def _retreat(rate: float, run: dict[str, Any]) -> float:
+    """Return the next rate to try: below the one that did not hold, and below what was answered instead."""
+    return min(rate, run["receipts_per_sec"] or rate) * _RETREAT
 
 
 def _narrow(guess: float, attempt: Callable[[float], bool]) -> float:

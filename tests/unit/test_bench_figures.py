@@ -12,7 +12,7 @@ from bench import latency
 from bench.commands.compare import compare, line
 from bench.commands.peers import SCENARIOS, ratios
 from bench.commands.workers import recommend, table
-from bench.find_max import _narrow, holds
+from bench.find_max import _narrow, _retreat, holds
 from bench.growth import growth
 from bench.load import Answer
 from bench.targets import GOALS
@@ -82,6 +82,11 @@ def test_the_search_comes_near_the_highest_rate_that_holds(limit: float) -> None
     assert found <= limit
     assert found > 0.9 * limit
     assert len(tried) <= 4
+
+
+@pytest.mark.parametrize(("answered", "following"), [(0.0, 960), (500.0, 480), (1000.0, 960), (1100.0, 960)])
+def test_a_search_steps_below_what_was_answered_instead(answered: float, following: float) -> None:
+    assert _retreat(1000.0, run_of(receipts_per_sec=answered)) == pytest.approx(following)
 
 
 @pytest.mark.parametrize(
