@@ -56,8 +56,8 @@ def find_max(
 
 
 def _retreat(rate: float, run: dict[str, Any]) -> float:
-    """Return the next rate to try: below the one that did not hold, and below what was answered instead."""
-    return min(rate, run["receipts_per_sec"] or rate) * _RETREAT
+    """Return the next rate to try: below the one that did not hold, and below what was answered, by half at most."""
+    return max(min(rate, run["receipts_per_sec"] or rate) * _RETREAT, rate / 2)
 
 
 def _narrow(guess: float, attempt: Callable[[float], bool]) -> float:

@@ -19,18 +19,31 @@ def work():
 print(int(min(work() for _ in range(7)) * 1e6), sys.executable)
 '
 
+newline='
+'
 measured() {
-  command -v "$1" > /dev/null && "$1" -I -c "$probe" 2> /dev/null
+  command -v "$1" > /dev/null || return 1
+  said=$("$1" -I -c "$probe" 2> /dev/null) || return 1
+  said=${said##*"$newline"} # what a site's own modules print comes before
+  case ${said%% *} in '' | *[!0-9]*) return 1 ;; esac
+  case ${said#* } in /*) echo "$said" ;; *) return 1 ;; esac
 }
 
 usual=$(measured python3) || usual=
 best=$usual
 IFS=:
+set -f
 for folder in $PATH; do
+  [ -n "$folder" ] || continue
   for name in python3 python3.13 python3.12 python3.11; do
     other=$(measured "$folder/$name") || continue
     # A tenth is more than chance: for less, what the user calls python3 stays.
-    if [ -z "$best" ] || [ $((${other%% *} * 10)) -lt $((${best%% *} * 9)) ]; then best=$other; fi
+    if [ -z "$best" ]; then
+      best=$other
+    elif [ "${other#* }" != "${best#* }" ] && ! [ "${other#* }" -ef "${best#* }" ] \
+      && [ $((${other%% *} * 10)) -lt $((${best%% *} * 9)) ]; then
+      best=$other
+    fi
   done
 done
 

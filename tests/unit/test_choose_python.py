@@ -59,6 +59,29 @@ def test_without_any_it_says_what_to_install(folder: Path) -> None:
     assert "no Python 3.11 to 3.13 in PATH has its venv package and headers" in chosen.stderr
 
 
-def test_a_real_interpreter_answers_the_probe() -> None:
-    chosen = choose(Path(sys.base_prefix) / "bin")
-    assert Path(chosen.stdout.strip()).resolve() == Path(sys.base_prefix, "bin", "python3").resolve()
+def test_whatever_else_is_called_python_is_left_out(folder: Path) -> None:
+    interpreter(folder / "one", "python3", 'echo "loaded by sitecustomize"; echo 1000 /usual/python3')
+    interpreter(folder / "one", "python3.11", "exit 0")
+    interpreter(folder / "one", "python3.12", "echo warning: 12")
+    interpreter(folder / "one", "python3.13", "echo 5 None")
+    chosen = choose(folder / "one")
+    assert (chosen.returncode, chosen.stdout, chosen.stderr) == (0, "/usual/python3\n", "")
+
+
+def test_one_that_is_quicker_the_second_time_is_the_same_one(folder: Path) -> None:
+    again = f"[ -e {folder}/asked ] && echo 500 /the/python3 || echo 1000 /the/python3; : > {folder}/asked"
+    interpreter(folder, "python3", again)
+    chosen = choose(folder)
+    assert (chosen.stdout, chosen.stderr) == ("/the/python3\n", "")
+
+
+def test_folders_are_taken_as_they_are_written(folder: Path) -> None:
+    interpreter(folder / "a folder", "python3", "echo 1000 /usual/python3")
+    interpreter(folder / "x1", "python3", "echo 10 /not/in/path")
+    chosen = choose(folder / "a folder", folder / "x[1]")
+    assert chosen.stdout == "/usual/python3\n"
+
+
+def test_a_real_interpreter_answers_the_probe(folder: Path) -> None:
+    (folder / "python3").symlink_to(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
+    assert choose(folder).stdout == f"{folder}/python3\n"
