@@ -22,7 +22,7 @@ _MIGRATE_SECS = 3_600
 
 
 FLOOR = "20261122000007"
-"""What is older is not undone: with it receipts, epochs and payouts would go. Every later one only adds."""
+"""What is older is not undone: with it receipts, epochs and payouts would go. A later one adds, or drops indexes."""
 
 
 def brought() -> dict[str, str]:

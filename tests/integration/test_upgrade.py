@@ -42,9 +42,19 @@ def git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
+def contracts(file: Path) -> str | None:
+    """Return the version of the migration that this one completes, if it takes away what nobody needs after it."""
+    found = re.search(r"^-- contract: (\d{14})$", file.read_text().split("-- migrate:down")[0], re.MULTILINE)
+    return found[1] if found else None
+
+
 def previous_commit() -> str:
-    """Return the commit before the newest migration; fail where the sources have no history."""
-    made = git("log", "--diff-filter=A", "--format=%H", "--", f"migrations/{FILES[-1].name}").stdout.decode().split()
+    """Return the commit before the newest migration, and before the one that it completes.
+
+    Fails where the sources have no history.
+    """
+    first = contracts(FILES[-1]) or FILES[-1].name[:14]
+    made = git("log", "--diff-filter=A", "--format=%H", "--", f"migrations/{first}_*.sql").stdout.decode().split()
     if not made:  # not committed yet
         commit = git("rev-parse", "HEAD").stdout.decode().strip()
     else:
@@ -275,12 +285,11 @@ def test_what_takes_away_is_told_from_what_adds(statement: str, takes: bool) -> 
 )
 def test_a_migration_only_adds_unless_it_says_what_it_completes(file: Path) -> None:
     """One that takes away begins with `-- contract: VERSION`, the migration after which nothing used it any more."""
-    up = file.read_text().split("-- migrate:down")[0]
-    contract = re.search(r"^-- contract: (\d{14})$", up, re.MULTILINE)
-    if contract is not None:
-        assert any(each.name.startswith(contract[1]) and each.name < file.name for each in FILES)
+    completed = contracts(file)
+    if completed is not None:
+        assert any(each.name.startswith(completed) and each.name < file.name for each in FILES)
     else:
-        assert takes_away(up) == []
+        assert takes_away(file.read_text().split("-- migrate:down")[0]) == []
 
 
 @pytest.mark.parametrize(
