@@ -51,13 +51,13 @@ def find_max(
     for _ in range(_CONFIRMATIONS):
         if attempt(rate, seconds, "confirmation"):
             return runs, rate
-        rate = _retreat(rate, runs[-1])
+        rate = _retreat(rate, runs[-1]["receipts_per_sec"])
     return runs, 0.0
 
 
-def _retreat(rate: float, run: dict[str, Any]) -> float:
+def _retreat(rate: float, answered: float) -> float:
     """Return the next rate to try: below the one that did not hold, and below what was answered, by half at most."""
-    return max(min(rate, run["receipts_per_sec"] or rate) * _RETREAT, rate / 2)
+    return max(min(rate, answered) * _RETREAT, rate / 2)
 
 
 def _narrow(guess: float, attempt: Callable[[float], bool]) -> float:

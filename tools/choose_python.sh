@@ -1,8 +1,8 @@
 #!/bin/sh
 # Print the Python to make .venv with: python3, unless another supported one in PATH is clearly faster.
 #
-# Interpreters differ: one that was built without profile-guided optimisation, as pyenv builds them, needs up to half
-# as much time again for what the node does in Python.
+# Interpreters differ by how they were built: of the same release one may need half as much time again as another for
+# plain Python.
 set -eu
 
 # Prints the processor time of a fixed piece of work in microseconds, and the interpreter's own path. Fails where it is

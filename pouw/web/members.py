@@ -23,19 +23,19 @@ class Hex(fields.Field[bytes]):
         super().__init__(**kwargs)
         self._sizes = sizes
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_kwargs: Any) -> bytes:  # noqa: ARG002 - Marshmallow's signature
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> bytes:
         if not isinstance(value, str) or not _HEX.match(value) or len(value) // 2 not in self._sizes:
             raise ValidationError(f"Must be lower-case hex of {self._sizes.start} to {self._sizes.stop - 1} bytes.")
         return bytes.fromhex(value)
 
-    def _serialize(self, value: bytes | None, attr: str | None, obj: Any, **_kwargs: Any) -> str | None:  # noqa: ARG002 - Marshmallow's signature
+    def _serialize(self, value: bytes | None, *_args: Any, **_kwargs: Any) -> str | None:
         return None if value is None else value.hex()
 
 
 class WholeNumber(fields.Field[int]):
     """An integer from 0 to 2^63 - 1, as a JSON integer or as its decimal string."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_kwargs: Any) -> int:  # noqa: ARG002 - Marshmallow's signature
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> int:
         if isinstance(value, str) and _DECIMAL.match(value):
             value = int(value)
         if type(value) is not int or not 0 <= value <= MAX_INTEGER:
@@ -43,26 +43,24 @@ class WholeNumber(fields.Field[int]):
         return value
 
 
+_NUMBER = WholeNumber()
+
+
 class ReceiptPlace(fields.Field[tuple[int, int]]):
     """Where a receipt stands among those of its DID: the numbers of its batch and of itself, with a dash between."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_kwargs: Any) -> tuple[int, int]:  # noqa: ARG002 - Marshmallow's signature
-        numbers = value.split("-")
-        if len(numbers) != 2 or not all(_DECIMAL.match(each) and int(each) <= MAX_INTEGER for each in numbers):  # noqa: PLR2004 - a pair
-            raise ValidationError("Must be the `next` of an earlier page.")
-        return int(numbers[0]), int(numbers[1])
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> tuple[int, int]:
+        batch, _, receipt = value.partition("-")
+        try:
+            return _NUMBER.deserialize(batch), _NUMBER.deserialize(receipt)
+        except ValidationError:
+            raise ValidationError("Must be the `next` of an earlier page.") from None
 
 
 class Capabilities(fields.Field[tuple[ProofType, ...]]):
     """Names of proof types, separated by commas."""
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,  # noqa: ARG002 - Marshmallow's signature
-        data: Any,  # noqa: ARG002 - Marshmallow's signature
-        **_kwargs: Any,
-    ) -> tuple[ProofType, ...]:
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> tuple[ProofType, ...]:
         names = value.split(",") if value else []
         unknown = [name for name in names if name not in PROOF_TYPE_NAMES]
         if unknown:
@@ -74,13 +72,7 @@ class Capabilities(fields.Field[tuple[ProofType, ...]]):
 class ReceiptList(fields.Field[list[_fastverify.SignedReceipt]]):
     """The list of signed receipts, decoded to canonical bytes in one C pass; each item stands alone."""
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,  # noqa: ARG002 - Marshmallow's signature
-        data: Any,  # noqa: ARG002 - Marshmallow's signature
-        **_kwargs: Any,
-    ) -> list[_fastverify.SignedReceipt]:
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> list[_fastverify.SignedReceipt]:
         if type(value) is not list or not value:
             raise ValidationError("Must be a list of at least one signed receipt.")
         return _fastverify.decode_protobuf(value) if type(value[0]) is bytes else _fastverify.decode_json(value)

@@ -34,6 +34,12 @@ class ReceiptsQuerySchema(_LimitSchema):
     )
 
 
+class IdentityQuerySchema(_LimitSchema):
+    """Where a page of identities starts and how many it holds."""
+
+    cursor = fields.String(load_default="", validate=validate.Regexp(r"[^\x00]{0,700}\Z"))
+
+
 class PageSchema(Schema):
     """A page of rows; ``next`` is the cursor of the next page, or null at the end."""
 

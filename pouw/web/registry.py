@@ -14,6 +14,7 @@ from pouw.service.identities import cursor_of
 from pouw.web import schemas
 from pouw.web.bodies import load_query, read_small
 from pouw.web.describe import answers, content, problems
+from pouw.web.page_schemas import IdentityQuerySchema
 from pouw.web.problems import Fault, Problem
 from pouw.web.wire import as_json
 
@@ -34,12 +35,12 @@ _BODY_PROBLEMS = (400, 401, 403, 408, 411, 413, 415, 422, 429, 503)
 def blueprint(identities: Identities, signatures: Signatures, intake: Intake, settings: Settings) -> Blueprint:
     """Build the blueprint over the identities."""
     blp = Blueprint("registry", __name__, description="Which key speaks for a DID.")
-    query_schema = schemas.IdentityQuerySchema(unknown=EXCLUDE)
+    query_schema = IdentityQuerySchema(unknown=EXCLUDE)
 
     @blp.route("/identities")
     class IdentitiesView(MethodView):
         @blp.doc(
-            parameters=[{"in": "query", "schema": schemas.IdentityQuerySchema}],
+            parameters=[{"in": "query", "schema": IdentityQuerySchema}],
             responses=answers(
                 ("200", "Identities by DID.", schemas.IdentityPageSchema, False), 400, 401, 403, 429, 503
             ),

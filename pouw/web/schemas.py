@@ -108,17 +108,6 @@ class KeyBodySchema(Schema):
     public_key = Hex(sizes=range(KEY_BYTES, KEY_BYTES + 1), required=True)
 
 
-class IdentityQuerySchema(Schema):
-    """Where a page of identities starts and how many it holds."""
-
-    cursor = fields.String(load_default="", validate=validate.Regexp(r"[^\x00]{0,700}\Z"))
-    limit = WholeNumber(
-        load_default=50,
-        validate=validate.Range(min=1, max=200),
-        metadata={"type": "integer", "default": 50, "minimum": 1, "maximum": 200},
-    )
-
-
 class IdentitySchema(Schema):
     """One key of a DID. Times are unix seconds."""
 
