@@ -4,17 +4,19 @@
 cdef class Claim:
     """One receipt that passed every check and asks to be credited.
 
-    ``nonce_digest`` holds 32 bytes, ``challenge_expires_at`` is in unix seconds. Raises ValueError for another size, and
-    for a receipt that lacks what is stored of it.
+    ``nonce_key`` holds 36 to 52 bytes (:func:`pouw.store.submissions.nonce_keys`), ``challenge_expires_at`` is in unix
+    seconds. Raises ValueError for another size, and for a receipt that lacks what is stored of it.
     """
 
-    cdef readonly bytes nonce_digest
+    cdef readonly bytes nonce_key
     cdef readonly int64_t challenge_expires_at
     cdef readonly SignedReceipt receipt
 
-    def __cinit__(self, bytes nonce_digest not None, int64_t challenge_expires_at, SignedReceipt receipt not None):
-        if PyBytes_GET_SIZE(nonce_digest) != DIGEST_SIZE:
-            raise ValueError(f"a digest of {DIGEST_SIZE} bytes, not {PyBytes_GET_SIZE(nonce_digest)}")
+    def __cinit__(self, bytes nonce_key not None, int64_t challenge_expires_at, SignedReceipt receipt not None):
+        if not LEAST_KEY_SIZE <= PyBytes_GET_SIZE(nonce_key) <= MOST_KEY_SIZE:
+            raise ValueError(
+                f"a key of {LEAST_KEY_SIZE} to {MOST_KEY_SIZE} bytes, not {PyBytes_GET_SIZE(nonce_key)}"
+            )
         if (
             receipt.receipt_nonce is None
             or receipt.challenge_nonce is None
@@ -22,23 +24,29 @@ cdef class Claim:
             or receipt.signature is None
         ):
             raise ValueError("a receipt that was decoded without a fault")
-        self.nonce_digest = nonce_digest
+        self.nonce_key = nonce_key
         self.challenge_expires_at = challenge_expires_at
         self.receipt = receipt
 
 
 cdef enum:
-    DIGEST_SIZE = 32
+    LEAST_KEY_SIZE = 36
+    MOST_KEY_SIZE = 52
 
 
 cdef struct Entry:
-    # A claim as it is sorted: where its digest is, and where the claim stands in its list.
-    const char *digest
+    # A claim as it is sorted: where its key is, and where the claim stands in its list.
+    const char *key
+    Py_ssize_t size
     Py_ssize_t place
 
 
 cdef int in_order(const void *left, const void *right) noexcept nogil:
-    return memcmp((<const Entry *>left).digest, (<const Entry *>right).digest, DIGEST_SIZE)
+    # As PostgreSQL orders bytea: by bytes, and of two where one begins the other, the shorter first.
+    cdef const Entry *a = <const Entry *>left
+    cdef const Entry *b = <const Entry *>right
+    cdef int order = memcmp(a.key, b.key, <size_t>min(a.size, b.size))
+    return order if order else (a.size > b.size) - (a.size < b.size)
 
 
 cdef int require_claims(list items) except -1:
@@ -51,11 +59,11 @@ cdef int require_claims(list items) except -1:
 
 @cython.boundscheck(True)
 def claim_passed(
-    list receipts not None, list failures not None, dict digests not None, dict challenges not None
+    list receipts not None, list failures not None, dict keys not None, dict challenges not None
 ):
     """Return a :class:`Claim` for each receipt without a failure, by its index.
 
-    ``digests`` holds the receipts' nonce digests by index, and ``challenges`` objects with ``expires_at`` by nonce.
+    ``keys`` holds the receipts' nonce keys by index, and ``challenges`` objects with ``expires_at`` by nonce.
     Raises IndexError and KeyError for what is not there.
     """
     cdef SignedReceipt receipt
@@ -64,7 +72,7 @@ def claim_passed(
     cdef Py_ssize_t index
     cdef dict claims = {}
     require_receipts(receipts)
-    for place, digest in digests.items():
+    for place, key in keys.items():
         index = place
         if index < 0:
             raise IndexError(index)
@@ -73,7 +81,7 @@ def claim_passed(
             challenge = challenges[receipt.challenge_nonce]
             if challenge is not last:
                 expires_at, last = challenge.expires_at, challenge
-            claims[place] = Claim(digest, expires_at, receipt)
+            claims[place] = Claim(key, expires_at, receipt)
     return claims
 
 
@@ -92,7 +100,7 @@ cdef class Room:
 
 
 cdef inline str refusal(Claim claim, set seen, Room room):
-    if claim.nonce_digest in seen:
+    if claim.nonce_key in seen:
         return "duplicate_nonce"
     if room is None:
         return "unknown_challenge"
@@ -106,7 +114,7 @@ cdef inline str refusal(Claim claim, set seen, Room room):
 def take_room(dict claims not None, set taken not None, room_of):
     """Take room for claims in their order.
 
-    ``taken`` are the nonce digests that were credited before. ``room_of`` returns the :class:`Room` of a challenge
+    ``taken`` are the nonce keys that were credited before. ``room_of`` returns the :class:`Room` of a challenge
     nonce, or None; it is asked once for each. A refused claim takes no room and no nonce. Returns the names of what
     stands against the refused ones, by index, which are those of the protocol's details; and the rooms by nonce.
     """
@@ -130,7 +138,7 @@ def take_room(dict claims not None, set taken not None, room_of):
         room.receipts_taken += 1
         room.bytes -= claim.receipt.bytes_verified
         room.bytes_taken += claim.receipt.bytes_verified
-        seen.add(claim.nonce_digest)
+        seen.add(claim.nonce_key)
     return refused, rooms
 
 
@@ -188,28 +196,31 @@ cdef bytes pack_numbers(list claims, Column column, int oid):
 
 
 cdef tuple pack_nonces(list claims):
-    """Pack the nonce digests in their order, and the end of each one's challenge."""
-    cdef Py_ssize_t count = len(claims), i
+    """Pack the nonce keys in their order, and the end of each one's challenge."""
+    cdef Py_ssize_t count = len(claims), size = ARRAY_HEAD + 4 * count, i
     cdef Entry *entries = <Entry *>malloc(<size_t>count * sizeof(Entry))
     cdef unsigned char *out
     cdef unsigned char *expiry
+    cdef bytes key
     if entries == NULL:
         raise MemoryError
     for i in range(count):
-        entries[i] = Entry(PyBytes_AS_STRING((<Claim>claims[i]).nonce_digest), i)
+        key = (<Claim>claims[i]).nonce_key
+        entries[i] = Entry(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), i)
+        size += entries[i].size
     qsort(entries, <size_t>count, sizeof(Entry), &in_order)
     try:
-        digests = PyBytes_FromStringAndSize(NULL, ARRAY_HEAD + (4 + DIGEST_SIZE) * count)
+        keys = PyBytes_FromStringAndSize(NULL, size)
         expiries = PyBytes_FromStringAndSize(NULL, ARRAY_HEAD + (4 + 8) * count)
-        out = put_head(<unsigned char *>PyBytes_AS_STRING(digests), BYTEA_OID, count)
+        out = put_head(<unsigned char *>PyBytes_AS_STRING(keys), BYTEA_OID, count)
         expiry = put_head(<unsigned char *>PyBytes_AS_STRING(expiries), INT8_OID, count)
         for i in range(count):
-            out = put_big_endian(out, DIGEST_SIZE, 4)
-            memcpy(out, entries[i].digest, DIGEST_SIZE)
-            out += DIGEST_SIZE
+            out = put_big_endian(out, <uint64_t>entries[i].size, 4)
+            memcpy(out, entries[i].key, <size_t>entries[i].size)
+            out += entries[i].size
             expiry = put_big_endian(expiry, 8, 4)
             expiry = put_big_endian(expiry, <uint64_t>(<Claim>claims[entries[i].place]).challenge_expires_at, 8)
-        return digests, expiries
+        return keys, expiries
     finally:
         free(entries)
 
@@ -217,7 +228,7 @@ cdef tuple pack_nonces(list claims):
 def pack_claims(list claims not None):
     """Return columns of :class:`Claim` objects, each packed as :func:`pack_array` does.
 
-    First nonce_digest (bytea) and challenge_expires_at (int8), sorted by digest. Then, in the list's order,
+    First nonce_key (bytea) and challenge_expires_at (int8), sorted by key. Then, in the list's order,
     receipt_nonce, challenge_nonce (bytea), proof_type (int2), bytes_verified (int8), result_ok (bool), body, signature
     (bytea). Raises TypeError for anything else.
     """

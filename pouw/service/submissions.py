@@ -11,7 +11,7 @@ from pouw.protocol.verdicts import Rejection, Verdict, signed_bytes
 from pouw.service import batch_log
 from pouw.service.checks import Context, first_failures, resolve_client
 from pouw.stages import Stage
-from pouw.store.submissions import BatchKey, Outcome, Question, Used, nonce_digests
+from pouw.store.submissions import BatchKey, Outcome, Question, Used, nonce_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,9 +71,9 @@ class Submissions:
         last one a commit may have happened, which asking again with the same batch nonce tells.
         """
         key = BatchKey(batch.client_did, batch.batch_nonce, batch.digest)
-        digests = _digests(batch)
-        nonces = {batch.receipts[index].challenge_nonce for index in digests}
-        question = Question(key, list(nonces), list(digests.values()))
+        keys = _keys(batch)
+        nonces = {batch.receipts[index].challenge_nonce for index in keys}
+        question = Question(key, list(nonces), list(keys.values()))
         with Stage("look_up"):
             known = self._ledger.look_up(question)
         first = known.first_answer(key)
@@ -89,7 +89,7 @@ class Submissions:
         failures = first_failures(batch.receipts, context)
         with Stage("verify"):
             self._verify(batch.receipts, failures, client)
-        claims = claim_passed(batch.receipts, failures, digests, known.challenges)
+        claims = claim_passed(batch.receipts, failures, keys, known.challenges)
         # Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited
         # or came when its challenge's budget was spent.
         spending = spend(claims, known, known.challenges)
@@ -176,14 +176,14 @@ def spend(claims: dict[int, Claim], known: Known, challenges: dict[bytes, Challe
     return Spending({index: Detail(name) for index, name in refused.items()}, spent)
 
 
-def _digests(batch: Batch) -> dict[int, bytes]:
-    """Return the digests under which well-formed receipts claim their nonces, by index."""
+def _keys(batch: Batch) -> dict[int, bytes]:
+    """Return the keys under which well-formed receipts claim their nonces, by index."""
     nonces = {
         index: receipt.receipt_nonce
         for index, receipt in enumerate(batch.receipts)
         if receipt.fault is None and receipt.receipt_nonce is not None
     }
-    return dict(zip(nonces, nonce_digests(batch.client_did, nonces.values()), strict=True))
+    return dict(zip(nonces, nonce_keys(batch.client_did, nonces.values()), strict=True))
 
 
 def _rejections(

@@ -1,7 +1,7 @@
 """Epochs: which receipts belong to one, and what it came to.
 
 A receipt belongs to the epoch in which its transaction began. Every such transaction holds a shared lock on its epoch
-(``settle_batches`` in ``migrations`` takes it), and closing takes the exclusive one: so an epoch is closed when no
+(``settle_claims`` in ``migrations`` takes it), and closing takes the exclusive one: so an epoch is closed when no
 transaction is running that could still add to it, and a transaction that comes later for it is told to begin again.
 """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pouw.store import payouts
-from pouw.store.nonces import DIGEST
+from pouw.store.nonces import KEY
 from pouw.store.pool import session
 from pouw.store.retention import NONCE_GRACE_SECS
 
@@ -68,7 +68,7 @@ def batches(pool: Pool, numbers: Sequence[int], within_secs: int) -> list[BatchF
                 SELECT coalesce(array_agg(r.receipt_nonce), '{{}}') AS nonces,
                        count(*) FILTER (WHERE NOT EXISTS (
                            SELECT FROM nonces AS n
-                           WHERE n.nonce = {DIGEST}
+                           WHERE n.nonce = {KEY}
                        ) AND EXISTS (
                            SELECT FROM challenges AS c WHERE c.nonce = r.challenge_nonce
                            AND c.expires_at > extract(epoch FROM now()) - %(grace)s

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pouw.store.epochs import Calendar
 
 _FIXED_NUMBERS = 8
-_SETTLE: LiteralString = f"SELECT settle_batches(%s::bigint, %s::integer, {', '.join(['%b'] * 26)})"
+_PREFIX_BYTES = 20
+_SETTLE: LiteralString = f"SELECT settle_claims(%s::bigint, %s::integer, {', '.join(['%b'] * 26)})"
 
 
 class BatchKey(NamedTuple):
@@ -37,11 +38,11 @@ class BatchKey(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A batch, and the challenge nonces and nonce digests that its receipts name."""
+    """A batch, and the challenge nonces and nonce keys that its receipts name."""
 
     key: BatchKey
     challenge_nonces: Sequence[bytes]
-    nonce_digests: Sequence[bytes]
+    nonce_keys: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +103,26 @@ class Settlement(NamedTuple):
     outcome: Outcome
 
 
-def nonce_digests(client_did: str, receipt_nonces: Iterable[bytes]) -> list[bytes]:
-    """Return for each nonce the 32 bytes under which it is claimed: no two DIDs share one."""
-    did = client_did.encode() + b"\0"
-    return [hashlib.sha256(did + nonce).digest() for nonce in receipt_nonces]
+def nonce_keys(client_did: str, receipt_nonces: Iterable[bytes]) -> list[bytes]:
+    """Return for each nonce the bytes under which it is claimed: 20 that stand for the DID, then the nonce.
+
+    The 20 are the first of the DID's SHA-256, so that no two DIDs share a key, and those of a DID stand together in the
+    index: a batch's go to a few of its pages instead of to one each.
+    """
+    prefix = hashlib.sha256(client_did.encode()).digest()[:_PREFIX_BYTES]
+    return [prefix + nonce for nonce in receipt_nonces]
 
 
 def look_up(connection: Connection[TupleRow], questions: Sequence[Question]) -> list[Known]:
     """Read what judging these batches needs."""
     rows = connection.execute(
-        "SELECT kind, place, key, value, did, number, numbers FROM look_up_batches(%b, %b, %b, %b, %b)",
+        "SELECT kind, place, key, value, did, number, numbers FROM look_up_claims(%b, %b, %b, %b, %b)",
         (
             Text([question.key.client_did for question in questions]),
             Bytea([question.key.batch_nonce for question in questions]),
             Bytea([question.key.digest for question in questions]),
             Bytea([nonce for question in questions for nonce in question.challenge_nonces]),
-            Bytea([digest for question in questions for digest in question.nonce_digests]),
+            Bytea([key for question in questions for key in question.nonce_keys]),
         ),
         binary=True,
     ).fetchall()
@@ -158,7 +163,7 @@ def lock(connection: Connection[TupleRow], question: Question) -> None:
 
 
 def settle(connection: Connection[TupleRow], calendar: Calendar, settlements: Sequence[Settlement]) -> str:
-    """Write batches if what they were judged by still holds; return what ``settle_batches`` says."""
+    """Write batches if what they were judged by still holds; return what ``settle_claims`` says."""
     row = connection.execute(
         _SETTLE,
         (
@@ -197,17 +202,15 @@ def _spent_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
 
 
 def _receipt_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:
-    """Return nonces by their digests, in whose order they are locked, and then receipts in the batches' order."""
+    """Return nonces by their keys, in whose order they are locked, and then receipts in the batches' order."""
     places: list[int] = []
     claims: list[Claim] = []
     for place, settlement in enumerate(settlements, 1):
         places += [place] * len(settlement.outcome.credited)
         claims += settlement.outcome.credited
     kinds = (Bytea, Int8, Bytea, Bytea, Int2, Int8, Bool, Bytea, Bytea)
-    digests, expiries, *columns = [
-        kind.of_packed(column) for kind, column in zip(kinds, pack_claims(claims), strict=True)
-    ]
-    return (digests, expiries, Int4(places), *columns)
+    keys, expiries, *columns = [kind.of_packed(column) for kind, column in zip(kinds, pack_claims(claims), strict=True)]
+    return (keys, expiries, Int4(places), *columns)
 
 
 def _rejection_columns(settlements: Sequence[Settlement]) -> tuple[Array, ...]:

@@ -191,7 +191,7 @@ def test_an_epoch_waits_for_whoever_may_still_add_to_it(pool: Pool, database_url
     with psycopg.connect(database_url) as late:
         late.execute(
             "SELECT pg_advisory_xact_lock_shared(%s, %s)", (store.LOCK_CLASS, present)
-        )  # as settle_batches does
+        )  # as settle_claims does
         closer = threading.Thread(target=epochs.close, args=(present,))
         closer.start()
         time.sleep(0.7)

@@ -20,7 +20,7 @@ from pouw.store import arrays
 from pouw.store.epochs import Calendar
 from pouw.store.ledger import Ledger
 from pouw.store.pool import Pool, open_pool
-from pouw.store.submissions import BatchKey, Known, Outcome, Question, Used, nonce_digests
+from pouw.store.submissions import BatchKey, Known, Outcome, Question, Used, nonce_keys
 from tests.decoded import decoded
 
 if TYPE_CHECKING:
@@ -70,22 +70,22 @@ class Batch:
     def __init__(self, nonce: bytes, count: int, did: str | None = None, nonces: list[bytes] | None = None) -> None:
         did = did or f"did:x:{secrets.token_hex(4)}"
         nonces = nonces or [secrets.token_bytes(16) for _ in range(count)]
-        self.digests = nonce_digests(did, nonces)
+        self.nonce_keys = nonce_keys(did, nonces)
         self.claims = [
-            Claim(digest, EXPIRES, decoded(receipt_nonce=each, challenge_nonce=nonce))
-            for digest, each in zip(self.digests, nonces, strict=True)
+            Claim(nonce_key, EXPIRES, decoded(receipt_nonce=each, challenge_nonce=nonce))
+            for nonce_key, each in zip(self.nonce_keys, nonces, strict=True)
         ]
         key = BatchKey(did, secrets.token_bytes(16), secrets.token_bytes(32))
-        self.question = Question(key, [nonce], self.digests)
+        self.question = Question(key, [nonce], self.nonce_keys)
         self.decided = self.excess = 0
 
     def decide(self, known: Known) -> Outcome:
         self.decided += 1
-        left = [claim for claim in self.claims if claim.nonce_digest not in known.taken]
+        left = [claim for claim in self.claims if claim.nonce_key not in known.taken]
         gone = [
             Rejection(index, claim.receipt.receipt_nonce, Detail.DUPLICATE_NONCE)
             for index, claim in enumerate(self.claims)
-            if claim.nonce_digest in known.taken
+            if claim.nonce_key in known.taken
         ]
         [nonce] = self.question.challenge_nonces
         spent = {nonce: Used(len(left), self.excess + sum(claim.receipt.bytes_verified for claim in left))}
@@ -194,7 +194,7 @@ def test_an_array_arrives_as_it_was_sent(pool: Pool, kind: type[arrays.Array], i
 def test_claims_are_packed_column_by_column(count: int) -> None:
     claims = [
         Claim(
-            secrets.token_bytes(32) if i % 3 else bytes([i] * 32),
+            secrets.token_bytes(36 + i % 17) if i % 3 else bytes([i // 9] * (36 + i % 9)),
             2**62 - i,
             decoded(
                 receipt_nonce=secrets.token_bytes(16 + i % 17),
@@ -205,11 +205,11 @@ def test_claims_are_packed_column_by_column(count: int) -> None:
         )
         for i in range(count)
     ]
-    in_order = sorted(claims, key=lambda claim: claim.nonce_digest)
+    in_order = sorted(claims, key=lambda claim: claim.nonce_key)
     kinds = (arrays.Bytea, arrays.Bytea, arrays.Int2, arrays.Int8, arrays.Bool, arrays.Bytea, arrays.Bytea)
     names = ("receipt_nonce", "challenge_nonce", "proof_type", "bytes_verified", "result_ok", "body", "signature")
     expected = [
-        arrays.Bytea([each.nonce_digest for each in in_order]),
+        arrays.Bytea([each.nonce_key for each in in_order]),
         arrays.Int8([each.challenge_expires_at for each in in_order]),
         *(kind([getattr(each.receipt, name) for each in claims]) for kind, name in zip(kinds, names, strict=True)),
     ]
@@ -233,11 +233,11 @@ def test_nothing_is_read_from_end_to_end_by_a_plan_of_an_empty_table(pool: Pool)
     """Plans are made while tables are empty and kept: they have to be good ones when there are many rows."""
     with pool.connection() as db:
         for _ in range(10):
-            db.execute("SELECT * FROM look_up_batches('{did:x:1}', '{aa}', '{bb}', '{cc}', '{dd}')")
-        db.execute("INSERT INTO nonces SELECT sha256(int8send(i)), 9 FROM generate_series(1, 20000) i")
+            db.execute("SELECT * FROM look_up_claims('{did:x:1}', '{aa}', '{bb}', '{cc}', '{dd}')")
+        db.execute("INSERT INTO nonces SELECT sha256(int8send(i)) || 'more', 9 FROM generate_series(1, 20000) i")
         before = scans(db)
         for _ in range(10):
-            db.execute("SELECT * FROM look_up_batches('{did:x:1}', '{aa}', '{bb}', '{cc}', '{dd}')")
+            db.execute("SELECT * FROM look_up_claims('{did:x:1}', '{aa}', '{bb}', '{cc}', '{dd}')")
         assert scans(db) == before
 
 

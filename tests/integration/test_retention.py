@@ -148,8 +148,8 @@ def test_submits_go_on_while_a_full_purge_runs(node: Node, pool: Pool, client: I
     with pool.connection() as db:
         db.execute(
             """
-            INSERT INTO nonces (nonce, expires_at) SELECT sha256(int8send(i)), extract(epoch FROM now()) - 9999
-            FROM generate_series(1, 100000) i
+            INSERT INTO nonces (nonce, expires_at)
+            SELECT sha256(int8send(i)) || 'more', extract(epoch FROM now()) - 9999 FROM generate_series(1, 100000) i
             """
         )
         db.execute(

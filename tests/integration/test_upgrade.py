@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "migrations").glob("*.sql"))
 LONGEST_WAIT_SECS = 2.0
+_ROUND: tuple[migrations.Command, ...] = ("down", "up")
 _COMPILED = ("pouw/_fastverify.pyx", "pouw/_fast", "pouw/ed25519", "setup.py")
 
 
@@ -95,7 +99,13 @@ def both(
 ) -> Iterator[tuple[str, Node, Node]]:
     """A database with the newest schema, a node of the previous version and one of this."""
     url = new_database()
-    old, new = start_node(url, workers=1, **previous), start_node(url, workers=1)
+    with contextlib.chdir(previous["PYTHONPATH"]):  # Gunicorn puts its folder in front of the path
+        old = start_node(url, workers=1, **previous)
+    new = start_node(url, workers=1)
+    for node, folder in ((old, previous["PYTHONPATH"]), (new, str(ROOT))):
+        [worker] = node.workers()
+        loaded = [each.path for each in worker.memory_maps() if "_fastverify" in each.path]
+        assert [Path(each).parent for each in loaded] == [Path(folder, "pouw")]
     yield url, old, new
     old.stop()
     new.stop()
@@ -116,6 +126,55 @@ def test_the_previous_version_works_with_the_new_schema_and_beside_the_new_versi
         assert len(answer.json["accepted"]) == 2
         again = first.http.submit(body)
         assert (again.body, again.headers["Idempotent-Replayed"]) == (answer.body, "true")
+
+
+@pytest.mark.history
+def test_what_either_version_credited_is_a_replay_at_both(both: tuple[str, Node, Node], client: Identity) -> None:
+    """Also beside receipts that are new, and in a batch that comes together with others."""
+    _url, old, new = both
+    for first, second in ((old, new), (new, old)):
+        spent = client.items(first.http.challenge(), 2)
+        first.http.accepted(client.batch(spent))
+        for node in (second, first):
+            bodies = [client.batch(spent + client.items(node.http.challenge(), 1)) for _ in range(8)]
+            with ThreadPoolExecutor(len(bodies)) as clients:
+                answers = list(clients.map(node.http.submit, bodies))
+            assert [len(answer.json["accepted"]) for answer in answers] == [1] * len(bodies)
+            details = Counter(each["detail"] for answer in answers for each in answer.json["rejected"])
+            assert details == {"duplicate_nonce": 2 * len(bodies)}
+
+
+@pytest.mark.history
+def test_a_batch_that_waits_while_the_newest_migration_goes_or_comes_is_credited_once(
+    both: tuple[str, Node, Node], client: Identity
+) -> None:
+    """The previous version's call began under one schema, and ends under the other where that does not wait for it."""
+    url, old, new = both
+    new.stop()
+    credited = []
+    for step in _ROUND:
+        items = client.items(old.http.challenge(), 3)
+        with psycopg.connect(url) as holder, ThreadPoolExecutor(2) as threads:
+            holder.execute("SELECT FROM challenges FOR UPDATE")
+            answer = threads.submit(old.http.submit, client.batch(items))
+            wait_for(lambda: waits(url))
+            moved = threads.submit(migrations.run, url, step)
+            futures.wait([moved], timeout=2)
+            holder.rollback()
+            assert len(answer.result(20).json["accepted"]) == 3
+            moved.result(20)
+        credited += items + client.items(old.http.challenge(), 2)
+        old.http.accepted(client.batch(credited[-2:]))
+        again = old.http.submit(client.batch(credited)).json
+        assert [each["detail"] for each in again["rejected"]] == ["duplicate_nonce"] * len(credited)
+    new.start()
+    again = new.http.submit(client.batch(credited)).json
+    assert [each["detail"] for each in again["rejected"]] == ["duplicate_nonce"] * len(credited)
+
+
+def waits(url: str) -> bool:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT FROM pg_locks WHERE NOT granted LIMIT 1").fetchone() is not None
 
 
 @pytest.mark.history
@@ -251,7 +310,7 @@ def test_every_migration_waits_for_locks_for_seconds_only(file: Path) -> None:
 
 
 _TAKES_AWAY = re.compile(
-    r"\b(?:DROP|RENAME|TRUNCATE|SET NOT NULL|ALTER COLUMN \w+ (?:SET DATA )?TYPE)\b"
+    r"\b(?:DROP(?! CONSTRAINT \w+_check\b)|RENAME|TRUNCATE|SET NOT NULL|ALTER COLUMN \w+ (?:SET DATA )?TYPE)\b"
     r"|ADD COLUMN [^,;]*NOT NULL(?![^,;]*DEFAULT)",
     re.IGNORECASE,
 )
@@ -271,6 +330,8 @@ def takes_away(statements: str) -> list[str]:
         ("ALTER TABLE a ALTER COLUMN b SET NOT NULL;", True),
         ("ALTER TABLE a ADD COLUMN b integer NOT NULL;", True),
         ("DROP FUNCTION f;", True),
+        ("ALTER TABLE a DROP CONSTRAINT a_b_key;", True),
+        ("ALTER TABLE a DROP CONSTRAINT a_b_check;", False),
         ("ALTER TABLE a ADD COLUMN b integer NOT NULL DEFAULT 0;", False),
         ("ALTER TABLE a ADD COLUMN b integer, ADD COLUMN c text;", False),
         ("CREATE TABLE a (b integer NOT NULL); -- DROP nothing", False),

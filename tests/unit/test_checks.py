@@ -119,7 +119,7 @@ def test_what_is_no_receipt_is_refused() -> None:
     with pytest.raises(TypeError):
         _fastverify.first_failures(["receipt"], DID, KEY, None, {}, NOW, SKEW, SIG_SCHEME)  # type: ignore[list-item]
     with pytest.raises(TypeError):
-        _fastverify.claim_passed([None], [None], {0: bytes(32)}, {})  # type: ignore[list-item]
+        _fastverify.claim_passed([None], [None], {0: bytes(36)}, {})  # type: ignore[list-item]
     with pytest.raises(TypeError):
         _fastverify.pack_claims([None])  # type: ignore[list-item]
 
@@ -127,31 +127,31 @@ def test_what_is_no_receipt_is_refused() -> None:
 def test_only_a_receipt_without_a_failure_is_claimed() -> None:
     batch = [decoded(challenge_nonce=nonce) for nonce in CHALLENGES for _ in range(3)]
     failures = [None if index % 2 else "too_few_bytes" for index in range(len(batch))]
-    digests = {index: bytes([index] * 32) for index in range(1, len(batch))}
-    claims = _fastverify.claim_passed(batch, failures, digests, CHALLENGES)
-    assert list(claims) == [index for index in digests if index % 2]
+    keys = {index: bytes([index] * 36) for index in range(1, len(batch))}
+    claims = _fastverify.claim_passed(batch, failures, keys, CHALLENGES)
+    assert list(claims) == [index for index in keys if index % 2]
     for index, claim in claims.items():
-        assert (claim.nonce_digest, claim.receipt) == (digests[index], batch[index])
+        assert (claim.nonce_key, claim.receipt) == (keys[index], batch[index])
         assert claim.challenge_expires_at == CHALLENGES[batch[index].challenge_nonce].expires_at
 
 
-def test_a_claim_is_of_a_receipt_that_is_there_and_of_a_whole_digest() -> None:
+def test_a_claim_is_of_a_receipt_that_is_there_and_of_a_key_of_its_size() -> None:
     receipt = decoded(challenge_nonce=next(iter(CHALLENGES)))
     for index in (-1, 1):
         with pytest.raises(IndexError):
-            _fastverify.claim_passed([receipt], [None], {index: bytes(32)}, CHALLENGES)
+            _fastverify.claim_passed([receipt], [None], {index: bytes(36)}, CHALLENGES)
     with pytest.raises(IndexError):
-        _fastverify.claim_passed([receipt], [], {0: bytes(32)}, CHALLENGES)
+        _fastverify.claim_passed([receipt], [], {0: bytes(36)}, CHALLENGES)
     with pytest.raises(KeyError):
-        _fastverify.claim_passed([receipt], [None], {0: bytes(32)}, {})
-    for digest in (bytes(31), bytes(33), b""):
-        with pytest.raises(ValueError, match="32"):
-            _fastverify.Claim(digest, 0, receipt)
-    for arguments in ((), (None, 0, receipt), (bytes(32), 0, None), ("x" * 32, 0, receipt)):
+        _fastverify.claim_passed([receipt], [None], {0: bytes(36)}, {})
+    for key in (bytes(35), bytes(53), b""):
+        with pytest.raises(ValueError, match="36 to 52"):
+            _fastverify.Claim(key, 0, receipt)
+    for arguments in ((), (None, 0, receipt), (bytes(36), 0, None), ("x" * 36, 0, receipt)):
         with pytest.raises(TypeError):
             _fastverify.Claim.__new__(_fastverify.Claim, *arguments)
     with pytest.raises(ValueError, match="without a fault"):
-        _fastverify.Claim(bytes(32), 0, _fastverify.SignedReceipt())
+        _fastverify.Claim(bytes(36), 0, _fastverify.SignedReceipt())
 
 
 def test_a_list_that_shrinks_meanwhile_is_not_read_beyond_its_end() -> None:
@@ -164,15 +164,15 @@ def test_a_list_that_shrinks_meanwhile_is_not_read_beyond_its_end() -> None:
             failures.clear()
             return 5
 
-    digests = {index: bytes(32) for index in range(3)}
+    keys = {index: bytes(36) for index in range(3)}
     with pytest.raises(IndexError):
-        _fastverify.claim_passed(receipts, failures, digests, {b"c" * 16: Shrinks()})
+        _fastverify.claim_passed(receipts, failures, keys, {b"c" * 16: Shrinks()})
 
 
 def test_room_is_asked_for_once_and_is_a_room_or_none() -> None:
     first, second = list(CHALLENGES)[:2]
     claims = {
-        index: _fastverify.Claim(bytes([index] * 32), 0, decoded(challenge_nonce=nonce, bytes_verified=10))
+        index: _fastverify.Claim(bytes([index] * 36), 0, decoded(challenge_nonce=nonce, bytes_verified=10))
         for index, nonce in enumerate((first, second, first, second))
     }
     asked: list[bytes] = []

@@ -12,7 +12,7 @@ from pouw._fastverify import Claim
 from pouw.protocol.reasons import Detail
 from pouw.service.submissions import spend
 from pouw.store.challenges import Challenge
-from pouw.store.submissions import Known, Used, nonce_digests
+from pouw.store.submissions import Known, Used, nonce_keys
 from tests.decoded import decoded
 
 CHALLENGE = Challenge(b"c" * 16, b"t" * 16, None, 0, 10, 5, 1000, 1, frozenset({0}))
@@ -22,11 +22,11 @@ CHALLENGES = {each.nonce: each for each in (CHALLENGE, SECOND)}
 
 def claim(nonce: bytes, size: int = 100, challenge: Challenge = CHALLENGE) -> Claim:
     receipt = decoded(receipt_nonce=nonce * 16, bytes_verified=size, challenge_nonce=challenge.nonce)
-    return Claim(digest(nonce), challenge.expires_at, receipt)
+    return Claim(key(nonce), challenge.expires_at, receipt)
 
 
-def digest(nonce: bytes) -> bytes:
-    return nonce.ljust(32, b"\0")
+def key(nonce: bytes) -> bytes:
+    return nonce.ljust(36, b"\0")
 
 
 def plainly_refused(claims: dict[int, Claim], known: Known) -> dict[int, Detail]:
@@ -37,7 +37,7 @@ def plainly_refused(claims: dict[int, Claim], known: Known) -> dict[int, Detail]
         nonce, size = each.receipt.challenge_nonce, each.receipt.bytes_verified
         sizes = [other.receipt.bytes_verified for other in credited if other.receipt.challenge_nonce == nonce]
         used, challenge = known.used.get(nonce), CHALLENGES[nonce]
-        if each.nonce_digest in known.taken | {other.nonce_digest for other in credited}:
+        if each.nonce_key in known.taken | {other.nonce_key for other in credited}:
             refused[index] = Detail.DUPLICATE_NONCE
         elif used is None:
             refused[index] = Detail.UNKNOWN_CHALLENGE
@@ -61,10 +61,10 @@ def test_no_order_of_claims_overspends_or_credits_twice(
 ) -> None:
     claims = {index: claim(bytes([nonce]), size, challenge) for index, (nonce, size, challenge) in enumerate(wishes)}
     before = {CHALLENGE.nonce: Used(receipts_used, bytes_used), SECOND.nonce: Used(0, 0)}
-    known = Known(taken={digest(bytes([nonce])) for nonce in taken}, used=before)
+    known = Known(taken={key(bytes([nonce])) for nonce in taken}, used=before)
     spending = spend(claims, known, CHALLENGES)
     credited = [each for index, each in claims.items() if index not in spending.refused]
-    nonces = [each.nonce_digest for each in credited]
+    nonces = [each.nonce_key for each in credited]
     assert len(set(nonces)) == len(nonces)
     assert not set(nonces) & known.taken
     for nonce, challenge in CHALLENGES.items():
@@ -74,7 +74,7 @@ def test_no_order_of_claims_overspends_or_credits_twice(
         assert before[nonce].bytes + sum(sizes) <= challenge.max_bytes_total
     assert all(spent.receipts for spent in spending.spent.values())
     assert spending.refused == plainly_refused(claims, known)
-    assert known == Known(taken={digest(bytes([nonce])) for nonce in taken}, used=before)
+    assert known == Known(taken={key(bytes([nonce])) for nonce in taken}, used=before)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_budget_is_spent_to_the_last_and_no_further(used: Used, sizes: list[in
 
 
 def test_a_replay_is_a_replay_even_where_the_budget_is_spent() -> None:
-    known = Known(taken={digest(b"a")}, used={CHALLENGE.nonce: Used(5, 1000)})
+    known = Known(taken={key(b"a")}, used={CHALLENGE.nonce: Used(5, 1000)})
     assert spend({0: claim(b"a")}, known, CHALLENGES).refused == {0: Detail.DUPLICATE_NONCE}
 
 
@@ -103,8 +103,8 @@ def test_a_challenge_that_was_purged_meanwhile_is_unknown() -> None:
 
 
 @given(st.text(max_size=20), st.binary(max_size=20), st.text(max_size=20), st.binary(max_size=20))
-def test_no_two_clients_share_a_nonce_digest(did: str, nonce: bytes, other: str, other_nonce: bytes) -> None:
+def test_no_two_clients_share_a_nonce_key(did: str, nonce: bytes, other: str, other_nonce: bytes) -> None:
     if "\0" in did + other:
         return  # no DID holds a zero byte: the schema sees to it
     same = (did, nonce) == (other, other_nonce)
-    assert (nonce_digests(did, [nonce]) == nonce_digests(other, [other_nonce])) == same
+    assert (nonce_keys(did, [nonce]) == nonce_keys(other, [other_nonce])) == same
