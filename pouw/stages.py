@@ -1,4 +1,4 @@
-"""The stages of a batch, each timed once for the metrics, the log and the trace."""
+"""The stages of a batch, each timed for the metrics, the log and the trace."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Stage:
         _timer(self._name).observe(seconds)
         times = _times.get()
         if times is not None:
-            times[self._name] = seconds
+            times[self._name] = times.get(self._name, 0.0) + seconds
 
 
 @functools.cache

@@ -90,9 +90,7 @@ class Submissions:
         with Stage("verify"):
             self._verify(batch.receipts, failures, client)
         claims = claim_passed(batch.receipts, failures, keys, known.challenges)
-        # Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited
-        # or came when its challenge's budget was spent.
-        spending = spend(claims, known, known.challenges)
+        spending = self._spend(question, claims, known)
         proven = len(spending.refused) < len(claims)
         if proven:
             self._spend_did_quota(batch.client_did)
@@ -109,6 +107,21 @@ class Submissions:
             for index, valid in zip(asked, results, strict=True):
                 if not valid:
                     failures[index] = Detail.INVALID_SIGNATURE
+
+    def _spend(self, question: Question, claims: dict[int, Claim], known: Known) -> Spending:
+        """Spend the challenges' budgets on the claims, so that what is left of them proves who sent the batch.
+
+        Only a receipt that may still be credited does: anyone can repeat an old one, which was credited, or came when
+        its challenge's budget was spent. Unless the nonce that was looked up is of such a receipt, all are looked up.
+        """
+        spending = spend(claims, known, known.challenges)
+        if claims and not known.whole:
+            credited = (claim.nonce_key for index, claim in claims.items() if index not in spending.refused)
+            if next(credited, None) != question.nonce_keys[0]:
+                with Stage("look_up"):
+                    self._ledger.look_up_nonces(question, known)
+                return spend(claims, known, known.challenges)
+        return spending
 
     def _settle(
         self,

@@ -62,12 +62,17 @@ class Used(NamedTuple):
 
 @dataclass(slots=True)
 class Known:
-    """What the database knows before a batch is judged. ``used`` holds the challenges that can still be spent."""
+    """What the database knows before a batch is judged.
+
+    ``used`` holds the challenges that can still be spent, and ``taken`` the keys of nonces that were credited: all of
+    those that the batch names, or only its first where it is not ``whole``.
+    """
 
     first: tuple[bytes, bytes | None] | None = None
     challenges: dict[bytes, Challenge] = field(default_factory=dict)
     used: dict[bytes, Used] = field(default_factory=dict)
     taken: set[bytes] = field(default_factory=set)
+    whole: bool = True
     blocked: bool = False
     identity: Identity | None = None
 

@@ -64,6 +64,25 @@ def test_copies_of_a_receipt_do_not_spend_the_victims_quota(strict: Http, client
     assert_has_quota(strict, client)
 
 
+@pytest.mark.parametrize("front", ["forged", "stranger", "beyond the budget"])
+def test_copies_behind_what_is_new_do_not_spend_the_victims_quota(strict: Http, client: Identity, front: str) -> None:
+    """The first nonce of these batches is nobody's, and still none of them comes from its DID."""
+    token, small = strict.challenge(), strict.challenge("?max_receipts=1")
+    copied = [hand_item(client, token), hand_item(client, token), hand_item(client, small)]
+    beyond = hand_item(client, small)
+    assert len(strict.accepted(client.batch([*copied, beyond]))) == 3
+    for _ in range(2 * DID_QUOTA):
+        thief = Identity()
+        first = {
+            "forged": hand_item(client, token) | {"signature": thief.key.sign(b"x").signature.hex()},
+            "stranger": hand_item(thief, token, client_did=client.did),
+            "beyond the budget": beyond,
+        }[front]
+        assert strict.accepted(batch_body(client.did, [first, *copied], batch_nonce=secrets.token_hex(16))) == []
+    for _ in range(DID_QUOTA - 1):  # one went for the originals
+        assert_has_quota(strict, client)
+
+
 def test_copies_of_a_refused_receipt_do_not_spend_the_victims_quota(strict: Http, client: Identity) -> None:
     """The same with a receipt that never counted: its signature was valid, its challenge was not."""
     copied = hand_item(client, strict.challenge(), challenge_nonce="ab" * 32)

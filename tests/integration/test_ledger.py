@@ -156,6 +156,37 @@ def test_a_bad_neighbour_spoils_nothing(pool: Pool, ledger: Ledger) -> None:
     assert count(pool, "rejections") == 3
 
 
+def test_of_a_batchs_nonces_the_first_is_looked_up(pool: Pool, ledger: Ledger) -> None:
+    nonce = challenge(pool)
+    spent = Batch(nonce, 3, did="did:x:same")
+    assert spent.run(ledger) == b"3 accepted"
+    known = ledger.look_up(spent.question)
+    assert (known.whole, known.taken) == (False, {spent.nonce_keys[0]})
+    ledger.look_up_nonces(spent.question, known)
+    assert (known.whole, known.taken) == (True, set(spent.nonce_keys))
+
+
+def test_a_replay_behind_a_new_receipt_spoils_one_group_a_minute(pool: Pool) -> None:
+    """The index tells of it first; then all nonces are looked up before, until a minute went by without another."""
+    now, nonce = [1_000.0], challenge(pool)
+    ledger = Ledger(pool, this_hour, clock=lambda: now[0])
+
+    def replay() -> list[Batch]:
+        taken = [secrets.token_bytes(16) for _ in range(3)]
+        assert Batch(nonce, 3, did="did:x:same", nonces=taken).run(ledger) == b"3 accepted"
+        mixed = Batch(nonce, 4, did="did:x:same", nonces=[secrets.token_bytes(16), *taken])
+        batches = [Batch(nonce, 2), mixed, Batch(nonce, 2)]
+        assert together(ledger, *batches) == [b"2 accepted", b"1 accepted", b"2 accepted"]
+        return batches
+
+    assert [batch.decided for batch in replay()] == [2, 2, 2]
+    for later in (1_001.0, 1_059.0):
+        now[0] = later
+        assert [batch.decided for batch in replay()] == [1, 1, 1]
+    now[0] = 1_060.0
+    assert [batch.decided for batch in replay()] == [2, 2, 2]
+
+
 def test_a_budget_holds_for_a_group_as_for_one(pool: Pool, ledger: Ledger) -> None:
     """Each of these fits alone; together they do not, and nothing is overspent."""
     nonce = challenge(pool, receipts=10)
