@@ -3,23 +3,22 @@ SET LOCAL lock_timeout = '5s';
 
 -- A nonce is claimed under the first 20 bytes of its DID's SHA-256 and then the receipt nonce itself: no two DIDs share
 -- one, and those of a DID stand together in the index. Before, it was a SHA-256 of both, in no order, so that each went
--- to a page of its own. What can still be used gets its new name here, while nodes go on; only those that settled since
--- are copied under a lock, for which batches wait. The old rows leave by their expiry.
+-- to a page of its own. Those that can still be used get their new name here; the old rows leave by their expiry, an hour
+-- after their challenge. Receipts of older challenges are left out, because their nonces may have been used again.
 DO $$
 DECLARE
     since timestamptz;
-    eldest timestamptz;
 BEGIN
-    IF EXISTS (SELECT FROM pg_constraint WHERE conname = 'nonces_nonce_check') THEN -- from the way down
-        ALTER TABLE nonces DROP CONSTRAINT nonces_nonce_check;
-    END IF;
-    SELECT to_timestamp(min(issued_at)) - interval '1 hour' INTO eldest FROM challenges;
-    FOREACH since IN ARRAY ARRAY[eldest, clock_timestamp() - interval '1 minute'] LOOP
+    -- Once while nodes go on, and once under the lock what may have been settled meanwhile: no call takes ten minutes.
+    FOREACH since IN ARRAY ARRAY['-infinity', clock_timestamp() - interval '10 minutes'] LOOP
         INSERT INTO nonces (nonce, expires_at)
             SELECT substr(sha256(convert_to(r.client_did, 'UTF8')), 1, 20) || r.receipt_nonce AS nonce, c.expires_at
-            FROM receipts AS r JOIN challenges AS c ON c.nonce = r.challenge_nonce
-            WHERE r.submitted_at >= since ORDER BY nonce ON CONFLICT DO NOTHING;
-        LOCK TABLE nonces IN SHARE ROW EXCLUSIVE MODE;
+            FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
+            WHERE c.expires_at > extract(epoch FROM now()) - 3600 AND r.submitted_at >= greatest(since, (
+                SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
+                WHERE expires_at > extract(epoch FROM now()) - 3600))
+            ORDER BY nonce, c.expires_at DESC ON CONFLICT DO NOTHING;
+        LOCK TABLE nonces IN ACCESS EXCLUSIVE MODE;
     END LOOP;
 END
 $$;
@@ -151,9 +150,8 @@ BEGIN
 END
 $$;
 
--- For nodes of the version before, which know nonces by their SHA-256. Those that were claimed under keys are looked
--- for among all of the DID's where one batch is asked for, and not where several are: settle_batches says 'spent' to
--- these, and then each is asked for alone.
+-- For nodes of the version before, which know nonces by their SHA-256: what was claimed under keys is hashed to be
+-- compared. That takes the longer the more nonces a DID has, and is not needed any more when those nodes are gone.
 CREATE OR REPLACE FUNCTION look_up_batches(
     dids text[], batch_nonces bytea[], digests bytea[], challenge_nonces bytea[], nonce_digests bytea[]
 ) RETURNS TABLE (kind text, place integer, key bytea, value bytea, did text, number double precision, numbers bigint[])
@@ -162,8 +160,6 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
-DECLARE
-    prefix bytea := substr(sha256(convert_to(dids[1], 'UTF8')), 1, 20);
 BEGIN
     RETURN QUERY
         SELECT 'answer', asked.place::integer, found.batch_digest, found.answer, NULL::text, NULL::double precision,
@@ -199,15 +195,15 @@ BEGIN
     RETURN QUERY
         SELECT 'taken', 0, n.nonce, NULL::bytea, NULL::text, NULL::double precision, NULL::bigint[]
         FROM nonces AS n WHERE n.nonce = ANY (nonce_digests);
-    IF cardinality(dids) = 1 THEN
-        RETURN QUERY
-            SELECT 'taken', 0, claimed.digest, NULL::bytea, NULL::text, NULL::double precision, NULL::bigint[]
-            FROM nonces AS n CROSS JOIN LATERAL (
-                SELECT sha256(convert_to(dids[1], 'UTF8') || '\x00'::bytea || substr(n.nonce, 21))
-            ) AS claimed (digest)
-            WHERE n.nonce > prefix AND n.nonce < prefix || decode(repeat('ff', 33), 'hex')
-                AND claimed.digest = ANY (nonce_digests);
-    END IF;
+    RETURN QUERY
+        SELECT 'taken', 0, claimed.digest, NULL::bytea, NULL::text, NULL::double precision, NULL::bigint[]
+        FROM (SELECT DISTINCT did FROM unnest(dids) AS asked (did)) AS who
+        CROSS JOIN LATERAL (SELECT substr(sha256(convert_to(who.did, 'UTF8')), 1, 20)) AS own (prefix)
+        JOIN nonces AS n ON n.nonce > own.prefix AND n.nonce < own.prefix || decode(repeat('ff', 33), 'hex')
+        CROSS JOIN LATERAL (
+            SELECT sha256(convert_to(who.did, 'UTF8') || '\x00'::bytea || substr(n.nonce, 21))
+        ) AS claimed (digest)
+        WHERE claimed.digest = ANY (nonce_digests);
 END
 $$;
 
@@ -250,14 +246,16 @@ $$;
 -- migrate:down
 SET LOCAL lock_timeout = '5s';
 
--- All of it under the lock of its first statement. A call of settle_claims that comes to the nonces later is refused.
+-- All of it under the lock of the first statement, which waits for calls of settle_batches. No node calls settle_claims
+-- any more.
 ALTER TABLE nonces DROP CONSTRAINT nonces_nonce_check;
 INSERT INTO nonces (nonce, expires_at)
     SELECT sha256(convert_to(r.client_did, 'UTF8') || '\x00'::bytea || r.receipt_nonce) AS nonce, c.expires_at
-    FROM receipts AS r JOIN challenges AS c ON c.nonce = r.challenge_nonce
-    WHERE r.submitted_at >= (SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges)
-    ORDER BY nonce ON CONFLICT DO NOTHING;
-ALTER TABLE nonces ADD CONSTRAINT nonces_nonce_check CHECK (octet_length(nonce) = 32) NOT VALID;
+    FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
+    WHERE c.expires_at > extract(epoch FROM now()) - 3600 AND r.submitted_at >= (
+        SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
+        WHERE expires_at > extract(epoch FROM now()) - 3600)
+    ORDER BY nonce, c.expires_at DESC ON CONFLICT DO NOTHING;
 
 DROP FUNCTION look_up_claims;
 DROP FUNCTION settle_claims;

@@ -109,15 +109,16 @@ class Submissions:
                     failures[index] = Detail.INVALID_SIGNATURE
 
     def _spend(self, question: Question, claims: dict[int, Claim], known: Known) -> Spending:
-        """Spend the challenges' budgets on the claims, so that what is left of them proves who sent the batch.
+        """Spend the challenges' budgets on the claims, knowing of every nonce that matters whether it is taken.
 
-        Only a receipt that may still be credited does: anyone can repeat an old one, which was credited, or came when
-        its challenge's budget was spent. Unless the nonce that was looked up is of such a receipt, all are looked up.
+        Only a receipt that may still be credited proves who sent it: anyone can repeat an old one, which was credited,
+        or came when its challenge's budget was spent. And what was credited is a replay before it is too many. So the
+        first nonce will do only where it is of the first claim, and nothing is refused.
         """
         spending = spend(claims, known, known.challenges)
-        if claims and not known.whole:
-            credited = (claim.nonce_key for index, claim in claims.items() if index not in spending.refused)
-            if next(credited, None) != question.nonce_keys[0]:
+        if claims and not known.every_nonce:
+            first = next(iter(claims.values())).nonce_key
+            if spending.refused or first != question.nonce_keys[0]:
                 with Stage("look_up"):
                     self._ledger.look_up_nonces(question, known)
                 return spend(claims, known, known.challenges)

@@ -4,8 +4,8 @@ A batch is judged by what was read before, without a lock, and written only if t
 group of batches fails for one of them, each is settled alone: under locks, judged anew.
 
 Of a batch's nonces only the first is read before: the unique index tells of the others when they are written, and
-hardly ever has something to tell. Where it had, all of them are read before for a minute. So whoever repeats receipts
-spoils one group a minute, not each.
+hardly ever has something to tell. Where it had, a worker reads all of them before for a minute. So whoever repeats
+receipts spoils one of its groups a minute, not each.
 """
 
 from __future__ import annotations
@@ -57,15 +57,16 @@ class Ledger:
 
     def look_up(self, question: Question) -> Known:
         """Read what judging a batch needs, without a lock; of its nonces the first, or all after a collision."""
-        whole = self._clock() < self._careful_until or not question.nonce_keys[1:]
-        known = self._questions.ask(question if whole else question._replace(nonce_keys=question.nonce_keys[:1]))
-        known.whole = whole
+        if self._clock() < self._careful_until or not question.nonce_keys[1:]:
+            return self._questions.ask(question)
+        known = self._questions.ask(question._replace(nonce_keys=question.nonce_keys[:1]))
+        known.every_nonce = False
         return known
 
     def look_up_nonces(self, question: Question, known: Known) -> None:
         """Read of all of a batch's nonces whether they are taken."""
         known.taken = self._questions.ask(question._replace(challenge_nonces=())).taken
-        known.whole = True
+        known.every_nonce = True
 
     def settle(
         self, question: Question, known: Known, *, proven: bool, decide: Callable[[Known], Outcome]
@@ -92,10 +93,12 @@ class Ledger:
             return submissions.look_up(connection, questions)
 
     def _settle_together(self, settlements: list[Settlement]) -> list[bool]:
-        """Settle all of these batches in one transaction, or none."""
+        """Settle these batches in one transaction, or none; those that collide with one before them are left out."""
+        fits = _apart(settlements)
+        together = [each for each, fit in zip(settlements, fits, strict=True) if fit]
         try:
             with session(self._pool) as connection:
-                settled = submissions.settle(connection, self._calendar(), settlements) == "settled"
+                settled = submissions.settle(connection, self._calendar(), together) == "settled"
         except StoreUnavailable:
             raise
         except StoreError as error:
@@ -105,7 +108,7 @@ class Ledger:
             settled = False
         except Exception:  # noqa: BLE001 - whichever batch it was of these: alone it will be told
             settled = False
-        return [settled] * len(settlements)
+        return [settled and fit for fit in fits]
 
     def _settle_alone(
         self, question: Question, *, proven: bool, decide: Callable[[Known], Outcome]
@@ -126,6 +129,21 @@ class Ledger:
     def _mend(self, error: StoreError) -> bool:
         """Tell whether the next attempt may succeed, after doing what it needs."""
         if isinstance(error.__cause__, psycopg.errors.CheckViolation):
-            make_partitions(self._pool)  # the background process did not: this day has no partition yet
+            # This day has no partition yet: the background process did not make it. Or a migration came between.
+            make_partitions(self._pool)
             return True
         return isinstance(error, EpochClosed) or isinstance(error.__cause__, _RACES)
+
+
+def _apart(settlements: list[Settlement]) -> list[bool]:
+    """Tell of each whether it claims nothing that one before it claims: neither a nonce nor a batch nonce."""
+    seen: set[object] = set()
+    fits = []
+    for key, _, outcome in settlements:
+        marks: list[object] = [claim.nonce_key for claim in outcome.credited]
+        if key.batch_nonce is not None:
+            marks.append((key.client_did, key.batch_nonce))
+        fits.append(seen.isdisjoint(marks))
+        if fits[-1]:
+            seen.update(marks)
+    return fits

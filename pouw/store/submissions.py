@@ -65,14 +65,14 @@ class Known:
     """What the database knows before a batch is judged.
 
     ``used`` holds the challenges that can still be spent, and ``taken`` the keys of nonces that were credited: all of
-    those that the batch names, or only its first where it is not ``whole``.
+    those that the batch names, or without ``every_nonce`` only its first.
     """
 
     first: tuple[bytes, bytes | None] | None = None
     challenges: dict[bytes, Challenge] = field(default_factory=dict)
     used: dict[bytes, Used] = field(default_factory=dict)
     taken: set[bytes] = field(default_factory=set)
-    whole: bool = True
+    every_nonce: bool = True
     blocked: bool = False
     identity: Identity | None = None
 

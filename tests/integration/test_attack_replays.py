@@ -114,6 +114,21 @@ def test_nonces_that_are_gone_before_their_challenge_credit_nothing(brief: Node,
         assert credited(connection, client.did) == 2
 
 
+def test_a_replay_is_told_from_what_its_challenge_has_no_room_for(start_node: StartNode, url: str) -> None:
+    """Behind a new receipt that takes the last of the budget, before any collision made the node look at all nonces."""
+    node, client = start_node(url, workers=1), Identity()
+    token = node.http.challenge("?max_receipts=3")
+    spent = client.items(token, 2)
+    assert len(node.http.accepted(client.batch(spent))) == 2
+    new = client.items(token, 2)
+    answer = node.http.submit(client.batch([new[0], spent[0], new[1], spent[1]])).json
+    node.stop()
+    assert answer["accepted"] == [new[0]["receipt"]["receipt_nonce"]]
+    assert [each["detail"] for each in answer["rejected"]] == [
+        "duplicate_nonce", "too_many_receipts", "duplicate_nonce"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("replayed", [True, False], ids=["replay", "new"])
 def test_a_purge_in_the_middle_of_a_batch(
     shared_node: Node, shared_url: str, client: Identity, db: psycopg.Connection[Any], *, replayed: bool

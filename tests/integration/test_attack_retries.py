@@ -149,8 +149,8 @@ def test_a_copied_receipt_under_the_victims_next_batch_nonce(http: Http, client:
         assert http.accepted(client.batch(items)) == wanted
 
 
-def test_nonces_of_two_dids_never_meet_in_one_digest(http: Http, db: psycopg.Connection[Any]) -> None:
-    """A DID that ends with the start of another's nonce: the digest of both must keep them apart."""
+def test_nonces_of_two_dids_never_meet_in_one_key(http: Http, db: psycopg.Connection[Any]) -> None:
+    """A DID that ends with the start of another's nonce: their keys must keep them apart."""
     victim, thief = Identity(), Identity()
     did = f"did:zhtp:{secrets.token_hex(8)}"
     for separator in ("", ":", "|", "/", ".", "#", "-"):

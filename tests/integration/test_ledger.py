@@ -161,13 +161,13 @@ def test_of_a_batchs_nonces_the_first_is_looked_up(pool: Pool, ledger: Ledger) -
     spent = Batch(nonce, 3, did="did:x:same")
     assert spent.run(ledger) == b"3 accepted"
     known = ledger.look_up(spent.question)
-    assert (known.whole, known.taken) == (False, {spent.nonce_keys[0]})
+    assert (known.every_nonce, known.taken) == (False, {spent.nonce_keys[0]})
     ledger.look_up_nonces(spent.question, known)
-    assert (known.whole, known.taken) == (True, set(spent.nonce_keys))
+    assert (known.every_nonce, known.taken) == (True, set(spent.nonce_keys))
 
 
 def test_a_replay_behind_a_new_receipt_spoils_one_group_a_minute(pool: Pool) -> None:
-    """The index tells of it first; then all nonces are looked up before, until a minute went by without another."""
+    """The index tells of it first; then all nonces are looked up before, for a minute."""
     now, nonce = [1_000.0], challenge(pool)
     ledger = Ledger(pool, this_hour, clock=lambda: now[0])
 
@@ -185,6 +185,24 @@ def test_a_replay_behind_a_new_receipt_spoils_one_group_a_minute(pool: Pool) -> 
         assert [batch.decided for batch in replay()] == [1, 1, 1]
     now[0] = 1_060.0
     assert [batch.decided for batch in replay()] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_what_collides_within_a_group_spoils_it_for_nobody_else(pool: Pool, ledger: Ledger, count: int) -> None:
+    """The same batch comes twice at once, with receipts or, so that anybody can send it, without."""
+    nonce = challenge(pool)
+    same, others = Batch(nonce, count), [Batch(nonce, 2) for _ in range(3)]
+    answers = together(ledger, others[0], same, same, *others[1:])
+    assert answers == [b"2 accepted", *[b"%d accepted" % count] * 2, b"2 accepted", b"2 accepted"]
+    assert [each.decided for each in others] == [1, 1, 1]
+
+
+def test_the_same_receipts_at_once_in_two_batches_spoil_nothing_for_others(pool: Pool, ledger: Ledger) -> None:
+    nonce, taken = challenge(pool), [secrets.token_bytes(16) for _ in range(3)]
+    same = [Batch(nonce, 3, did="did:x:same", nonces=taken) for _ in range(2)]
+    others = [Batch(nonce, 2) for _ in range(3)]
+    assert together(ledger, *same, *others) == [b"3 accepted", b"0 accepted", *[b"2 accepted"] * 3]
+    assert [each.decided for each in others] == [1, 1, 1]
 
 
 def test_a_budget_holds_for_a_group_as_for_one(pool: Pool, ledger: Ledger) -> None:

@@ -68,6 +68,31 @@ def test_what_can_not_be_used_any_more_is_not_needed(node: Node, client: Identit
     assert {each["detail"] for each in answer["rejected"]} == {"unknown_challenge"}
 
 
+def test_a_nonce_that_was_used_again_stays_as_long_as_its_last_challenge(node: Node, client: Identity) -> None:
+    """The receipt of an older challenge has it too, and is from when its nonce had been purged."""
+    items = client.items(node.http.challenge(), 2)
+    node.http.accepted(client.batch(items))
+    before = everything(node)
+    with psycopg.connect(node.environ["POUW_DATABASE_URL"], autocommit=True) as connection:
+        for challenge in (b"\x00" * 16, b"\xff" * 16):
+            connection.execute(
+                "INSERT INTO challenges SELECT (c).* FROM (SELECT jsonb_populate_record(c, jsonb_build_object("
+                "'nonce', %s::bytea, 'expires_at', c.expires_at - 7200)) AS c FROM challenges AS c LIMIT 1) AS one",
+                (challenge,),
+            )
+            connection.execute(
+                "INSERT INTO receipts OVERRIDING SYSTEM VALUE SELECT (r).* FROM (SELECT jsonb_populate_record(r,"
+                " jsonb_build_object('challenge_nonce', %s::bytea)) AS r FROM receipts AS r"
+                " WHERE octet_length(challenge_nonce) > 16) AS one",
+                (challenge,),
+            )
+        # The real one moves behind them.
+        connection.execute("UPDATE receipts SET batch_id = batch_id WHERE octet_length(challenge_nonce) > 16")
+        connection.execute("TRUNCATE nonces")
+    rebuild(node)
+    assert everything(node) == before
+
+
 def test_a_rebuild_waits_for_whoever_changes_them(node: Node, client: Identity) -> None:
     """What another transaction deletes is put back after its commit, and not missed."""
     items = client.items(node.http.challenge(), 3)
