@@ -86,10 +86,10 @@ def test_a_nonce_that_was_used_again_is_kept_for_as_long_as_its_last_challenge(
 
 def test_what_no_challenge_takes_any_more_is_left_out(earlier: tuple[psycopg.Connection[Any], Path]) -> None:
     db, files = earlier
-    credit(db, b"a" * 16, -3_700, nonce=b"1" * 16)
-    credit(db, b"b" * 16, -3_500, nonce=b"2" * 16)
+    credit(db, b"a" * 16, -7_200, nonce=b"1" * 16)
+    credit(db, b"b" * 16, 0, nonce=b"2" * 16)
     migrate(db, files)
-    assert claimed(db) == {new_name(b"2" * 16): -3_500}
+    assert claimed(db) == {new_name(b"2" * 16): 0}
 
 
 def test_a_call_that_read_nonces_before_goes_on_and_the_migration_after_it(
