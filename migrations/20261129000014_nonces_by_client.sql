@@ -3,22 +3,31 @@ SET LOCAL lock_timeout = '5s';
 
 -- A nonce is claimed under the first 20 bytes of its DID's SHA-256 and then the receipt nonce itself: no two DIDs share
 -- one, and those of a DID stand together in the index. Before, it was a SHA-256 of both, in no order, so that each went
--- to a page of its own. Those that can still be used get their new name here; the old rows leave by their expiry, an hour
--- after their challenge. Receipts of older challenges are left out, because their nonces may have been used again.
+-- to a page of its own. Those that can still be used get their new name here; the old rows leave by their expiry. What
+-- ended half an hour ago is left out: settle_batches refuses it after ten minutes, and its nonces go after an hour and
+-- may be used again then. Copied twice while nodes go on, and then under the lock; each time again what came since ten
+-- minutes before, because no statement of a node runs for longer.
 DO $$
 DECLARE
-    since timestamptz;
+    since timestamptz := '-infinity';
+    began timestamptz;
 BEGIN
-    -- Once while nodes go on, and once under the lock what may have been settled meanwhile: no call takes ten minutes.
-    FOREACH since IN ARRAY ARRAY['-infinity', clock_timestamp() - interval '10 minutes'] LOOP
+    IF EXISTS (SELECT FROM pg_constraint WHERE conname = 'nonces_nonce_check' AND conrelid = 'nonces'::regclass) THEN
+        ALTER TABLE nonces DROP CONSTRAINT nonces_nonce_check; -- from the way down
+    END IF;
+    FOR pass IN 1..3 LOOP
+        IF pass = 3 THEN
+            LOCK TABLE nonces IN ACCESS EXCLUSIVE MODE;
+        END IF;
+        began := clock_timestamp();
         INSERT INTO nonces (nonce, expires_at)
             SELECT substr(sha256(convert_to(r.client_did, 'UTF8')), 1, 20) || r.receipt_nonce AS nonce, c.expires_at
             FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
-            WHERE c.expires_at > extract(epoch FROM now()) - 3600 AND r.submitted_at >= greatest(since, (
+            WHERE c.expires_at > extract(epoch FROM now()) - 1800 AND r.submitted_at >= greatest(since, (
                 SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
-                WHERE expires_at > extract(epoch FROM now()) - 3600))
+                WHERE expires_at > extract(epoch FROM now()) - 1800))
             ORDER BY nonce, c.expires_at DESC ON CONFLICT DO NOTHING;
-        LOCK TABLE nonces IN ACCESS EXCLUSIVE MODE;
+        since := began - interval '10 minutes';
     END LOOP;
 END
 $$;
@@ -197,13 +206,13 @@ BEGIN
         FROM nonces AS n WHERE n.nonce = ANY (nonce_digests);
     RETURN QUERY
         SELECT 'taken', 0, claimed.digest, NULL::bytea, NULL::text, NULL::double precision, NULL::bigint[]
-        FROM (SELECT DISTINCT did FROM unnest(dids) AS asked (did)) AS who
-        CROSS JOIN LATERAL (SELECT substr(sha256(convert_to(who.did, 'UTF8')), 1, 20)) AS own (prefix)
-        JOIN nonces AS n ON n.nonce > own.prefix AND n.nonce < own.prefix || decode(repeat('ff', 33), 'hex')
-        CROSS JOIN LATERAL (
+        FROM (
             SELECT sha256(convert_to(who.did, 'UTF8') || '\x00'::bytea || substr(n.nonce, 21))
-        ) AS claimed (digest)
-        WHERE claimed.digest = ANY (nonce_digests);
+            FROM (SELECT DISTINCT did FROM unnest(dids) AS asked (did)) AS who
+            CROSS JOIN LATERAL (SELECT substr(sha256(convert_to(who.did, 'UTF8')), 1, 20)) AS own (prefix)
+            JOIN nonces AS n ON n.nonce > own.prefix AND n.nonce < own.prefix || decode(repeat('ff', 33), 'hex')
+            INTERSECT SELECT unnest(nonce_digests)
+        ) AS claimed (digest);
 END
 $$;
 
@@ -246,16 +255,17 @@ $$;
 -- migrate:down
 SET LOCAL lock_timeout = '5s';
 
--- All of it under the lock of the first statement, which waits for calls of settle_batches. No node calls settle_claims
--- any more.
+-- All of it under the lock of the first statement. The new check refuses calls of settle_claims that come to the nonces
+-- after this, such as those of a node that was killed.
 ALTER TABLE nonces DROP CONSTRAINT nonces_nonce_check;
 INSERT INTO nonces (nonce, expires_at)
     SELECT sha256(convert_to(r.client_did, 'UTF8') || '\x00'::bytea || r.receipt_nonce) AS nonce, c.expires_at
     FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
-    WHERE c.expires_at > extract(epoch FROM now()) - 3600 AND r.submitted_at >= (
+    WHERE c.expires_at > extract(epoch FROM now()) - 1800 AND r.submitted_at >= (
         SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
-        WHERE expires_at > extract(epoch FROM now()) - 3600)
+        WHERE expires_at > extract(epoch FROM now()) - 1800)
     ORDER BY nonce, c.expires_at DESC ON CONFLICT DO NOTHING;
+ALTER TABLE nonces ADD CONSTRAINT nonces_nonce_check CHECK (octet_length(nonce) = 32) NOT VALID;
 
 DROP FUNCTION look_up_claims;
 DROP FUNCTION settle_claims;

@@ -5,7 +5,7 @@ group of batches fails for one of them, each is settled alone: under locks, judg
 
 Of a batch's nonces only the first is read before: the unique index tells of the others when they are written, and
 hardly ever has something to tell. Where it had, a worker reads all of them before for a minute. So whoever repeats
-receipts spoils one of its groups a minute, not each.
+receipts spoils the groups that are under way, once a minute; what races another worker's commit may do it more often.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ KEY: LiteralString = "substr(sha256(convert_to(r.client_did, 'UTF8')), 1, 20) ||
 def rebuild(pool: Pool, actor: str, reason: str) -> int:
     """Put back what is missing of the receipts whose challenges can still be used; return how many nonces that were.
 
-    Those of other challenges are not needed, and may have been used again. No receipt is older than its challenge, give
-    or take what a node's clock is ahead of the database's.
+    Those of other challenges are not needed, and may have been used again after they went. No receipt is older than its
+    challenge, give or take what a node's clock is ahead of the database's.
     """
     with session(pool) as connection, connection.transaction():
         rebuilt = connection.execute(
@@ -32,7 +32,7 @@ def rebuild(pool: Pool, actor: str, reason: str) -> int:
             ORDER BY nonce, c.expires_at DESC
             ON CONFLICT DO NOTHING
             """,  # noqa: S608 - our own expression
-            {"grace": NONCE_GRACE_SECS},
+            {"grace": NONCE_GRACE_SECS // 2},
         ).rowcount
         audit_log.write(connection, actor, "nonces.rebuild", "nonces", {"reason": reason, "rebuilt": rebuilt})
     return rebuilt

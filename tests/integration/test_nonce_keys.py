@@ -108,8 +108,15 @@ def test_a_call_that_read_nonces_before_goes_on_and_the_migration_after_it(
     assert claimed(db) == {old_name(): 600, new_name(): 600}
 
 
-def test_the_old_name_is_refused_afterwards(earlier: tuple[psycopg.Connection[Any], Path]) -> None:
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_the_other_versions_name_is_refused_afterwards(
+    earlier: tuple[psycopg.Connection[Any], Path], command: migrations.Command
+) -> None:
+    """So does a call that began before and ends after, of a node that is gone."""
     db, files = earlier
     migrate(db, files)
+    if command == "down":
+        migrate(db, files, "down")
     with pytest.raises(psycopg.errors.CheckViolation):
-        db.execute("INSERT INTO nonces VALUES (%b, 1)", (old_name(),))
+        db.execute("INSERT INTO nonces VALUES (%b, 1)", (old_name() if command == "up" else new_name(),))
+    db.execute("INSERT INTO nonces VALUES (%b, 1)", (new_name() if command == "up" else old_name(),))

@@ -327,7 +327,7 @@ def test_every_migration_waits_for_locks_for_seconds_only(file: Path) -> None:
 
 
 _TAKES_AWAY = re.compile(
-    r"\b(?:DROP|RENAME|TRUNCATE|SET NOT NULL|ALTER COLUMN \w+ (?:SET DATA )?TYPE)\b"
+    r"\b(?:DROP(?! CONSTRAINT \w+_check\b)|RENAME|TRUNCATE|SET NOT NULL|ALTER COLUMN \w+ (?:SET DATA )?TYPE)\b"
     r"|ADD COLUMN [^,;]*NOT NULL(?![^,;]*DEFAULT)",
     re.IGNORECASE,
 )
@@ -347,6 +347,8 @@ def takes_away(statements: str) -> list[str]:
         ("ALTER TABLE a ALTER COLUMN b SET NOT NULL;", True),
         ("ALTER TABLE a ADD COLUMN b integer NOT NULL;", True),
         ("DROP FUNCTION f;", True),
+        ("ALTER TABLE a DROP CONSTRAINT a_b_key;", True),
+        ("ALTER TABLE a DROP CONSTRAINT a_b_check;", False),
         ("ALTER TABLE a ADD COLUMN b integer NOT NULL DEFAULT 0;", False),
         ("ALTER TABLE a ADD COLUMN b integer, ADD COLUMN c text;", False),
         ("CREATE TABLE a (b integer NOT NULL); -- DROP nothing", False),
