@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from pouw.store import audit_log
 from pouw.store.pool import session
-from pouw.store.retention import NONCE_GRACE_SECS
+from pouw.store.retention import NONCE_SURE_SECS
 
 if TYPE_CHECKING:
     from pouw.store.pool import Pool
@@ -32,7 +32,7 @@ def rebuild(pool: Pool, actor: str, reason: str) -> int:
             ORDER BY nonce, c.expires_at DESC
             ON CONFLICT DO NOTHING
             """,  # noqa: S608 - our own expression
-            {"grace": NONCE_GRACE_SECS // 2},
+            {"grace": NONCE_SURE_SECS},
         ).rowcount
         audit_log.write(connection, actor, "nonces.rebuild", "nonces", {"reason": reason, "rebuilt": rebuilt})
     return rebuilt

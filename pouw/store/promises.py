@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pouw.store import payouts
 from pouw.store.nonces import KEY
 from pouw.store.pool import session
-from pouw.store.retention import NONCE_GRACE_SECS
+from pouw.store.retention import NONCE_SURE_SECS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ def batches(pool: Pool, numbers: Sequence[int], within_secs: int) -> list[BatchF
             ) AS found
             WHERE b.id = ANY(%(numbers)s) AND b.submitted_at > now() - make_interval(secs => %(within)s)
             """,  # noqa: S608 - our own expression
-            {"numbers": list(numbers), "within": within_secs, "grace": NONCE_GRACE_SECS // 2},
+            {"numbers": list(numbers), "within": within_secs, "grace": NONCE_SURE_SECS},
         ).fetchall()
     return [BatchFound(*row) for row in rows]
 

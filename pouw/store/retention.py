@@ -18,6 +18,9 @@ NONCE_GRACE_SECS = 3_600
 """A batch under a challenge that ended 600 s ago by the database's clock is refused (see ``submissions``); so what its
 nonces kept out cannot come in any more long before they go."""
 
+NONCE_SURE_SECS = NONCE_GRACE_SECS // 2
+"""So long after its challenge's end a nonce is there for certain, whoever purges meanwhile."""
+
 _STEPS: dict[str, LiteralString] = {
     "verdicts": """
         UPDATE batches SET answer = NULL WHERE id IN (
