@@ -29,12 +29,12 @@ _BATCHES: LiteralString = (
 
 @dataclass(slots=True)
 class Told:
-    """What the answers of a run said, and the nonces of the batches whose answer is not known."""
+    """What the answers of a run said, and the nonces of the batches whose answer is not known, as often as sent."""
 
     accepted: Counter[bytes] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     answered: int = 0
-    unknown: set[bytes] = field(default_factory=set)
+    unknown: Counter[bytes] = field(default_factory=Counter)
     unanswered: int = 0
     faults: list[str] = field(default_factory=list)
 
@@ -121,11 +121,11 @@ def _compare_batches(connection: psycopg.Connection[Any], since: dt.datetime, to
     )
     facts = [
         ("batches", row[0], told.answered, told.unanswered),
-        ("accepted receipts by the table batches", row[1], told.accepted.total(), len(told.unknown)),
-        ("rejected receipts by the table batches", row[2], told.rejected.total(), len(told.unknown)),
+        ("accepted receipts by the table batches", row[1], told.accepted.total(), told.unknown.total()),
+        ("rejected receipts by the table batches", row[2], told.rejected.total(), told.unknown.total()),
     ]
     facts += [
-        (f"rejections with {detail}", kept.get(detail, 0), told.rejected[detail], len(told.unknown))
+        (f"rejections with {detail}", kept.get(detail, 0), told.rejected[detail], told.unknown.total())
         for detail in sorted(kept.keys() | told.rejected.keys())
     ]
     return [

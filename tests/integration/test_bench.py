@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.conftest import StartNode
 
 SECS = ["--seconds", "0.2"]
+MIXED = Mix(6, 10, invalid=0.2, replayed=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -238,11 +239,11 @@ def test_report_and_compare(out: Path) -> None:
     assert "differs" not in done.output
 
 
-@pytest.fixture
-def submitted(node: Site) -> Iterator[tuple[str, dt.datetime, Corpus, list[Answer]]]:
+@pytest.fixture(params=[MIXED], ids=["mixed"])
+def submitted(node: Site, request: pytest.FixtureRequest) -> Iterator[tuple[str, dt.datetime, Corpus, list[Answer]]]:
     """A run whose audit is right before a test spoils it; what it leaves is taken away."""
     assert node.database is not None
-    corpus = sign(make_clients(node.base, 2), Mix(6, 10, invalid=0.2, replayed=0.2))
+    corpus = sign(make_clients(node.base, 2), request.param)
     since = audit.mark(node.database)
     with Generator(node.base, 2) as generator:
         answers = generator.run(corpus, rate=None, progress=False).answers
@@ -289,13 +290,20 @@ def test_the_audit_finds(submitted: tuple[str, dt.datetime, Corpus, list[Answer]
     assert any(fault in each for each in found["faults"]), found["faults"]
 
 
+@pytest.mark.parametrize(
+    "submitted",
+    [MIXED, Mix(2, 10, replayed=1.0), Mix(2, 10, invalid=1.0, replayed=1.0)],
+    ids=["mixed", "one receipt repeated", "one wrong receipt repeated"],
+    indirect=True,
+)
 def test_the_audit_knows_that_an_unanswered_batch_may_be_stored(
     submitted: tuple[str, dt.datetime, Corpus, list[Answer]],
 ) -> None:
     database, since, corpus, answers = submitted
-    answers[0].status, answers[0].body = 0, b""
-    found = audit.audit(database, since, corpus, answers)
-    assert (found["ok"], found["unanswered"]) == (True, 1), found
+    for unanswered, answer in enumerate(answers, 1):
+        answer.status, answer.body = 0, b""
+        found = audit.audit(database, since, corpus, answers)
+        assert (found["ok"], found["unanswered"]) == (True, unanswered), found
 
 
 def test_a_run_whose_audit_fails_exits_non_zero(out: Path, node: Site, monkeypatch: pytest.MonkeyPatch) -> None:
