@@ -3,10 +3,13 @@ SET LOCAL lock_timeout = '5s';
 
 -- A nonce is claimed under the first 20 bytes of its DID's SHA-256 and then the receipt nonce itself: no two DIDs share
 -- one, and those of a DID stand together in the index. Before, it was a SHA-256 of both, in no order, so that each went
--- to a page of its own. Those that can still be used get their new name here; the old rows leave by their expiry. What
--- ended half an hour ago is left out: settle_batches refuses it after ten minutes, and its nonces go after an hour and
--- may be used again then. Copied twice while nodes go on, and then under the lock; each time again what came since ten
--- minutes before, because no statement of a node runs for longer.
+-- to a page of its own. Those that are kept, for an hour after their challenge, get their new name here, and the old
+-- rows leave by their expiry. A DID may use a nonce again once it was purged, so a receipt of its last challenge counts,
+-- and a row that was left here by the way down may be of an older one.
+--
+-- Copied twice while nodes go on, and then under the lock; each time again what came since 21 minutes before an instant
+-- in which nobody was writing. A node's transaction comes to the nonces within 20 minutes (twice the longest statement
+-- timeout there is, and a second), or its commit waits for a standby, and that instant for it.
 DO $$
 DECLARE
     since timestamptz := '-infinity';
@@ -16,18 +19,31 @@ BEGIN
         ALTER TABLE nonces DROP CONSTRAINT nonces_nonce_check; -- from the way down
     END IF;
     FOR pass IN 1..3 LOOP
-        IF pass = 3 THEN
+        IF pass < 3 THEN
+            BEGIN
+                LOCK TABLE nonces IN SHARE MODE;
+                began := clock_timestamp();
+                RAISE SQLSTATE 'PW014'; -- which gives the lock back
+            EXCEPTION WHEN SQLSTATE 'PW014' THEN NULL;
+            END;
+        ELSE
             LOCK TABLE nonces IN ACCESS EXCLUSIVE MODE;
         END IF;
-        began := clock_timestamp();
-        INSERT INTO nonces (nonce, expires_at)
-            SELECT substr(sha256(convert_to(r.client_did, 'UTF8')), 1, 20) || r.receipt_nonce AS nonce, c.expires_at
-            FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
-            WHERE c.expires_at > extract(epoch FROM now()) - 1800 AND r.submitted_at >= greatest(since, (
-                SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
-                WHERE expires_at > extract(epoch FROM now()) - 1800))
-            ORDER BY nonce, c.expires_at DESC ON CONFLICT DO NOTHING;
-        since := began - interval '10 minutes';
+        INSERT INTO nonces AS kept (nonce, expires_at)
+            SELECT nonce, ends_at FROM (
+                SELECT substr(sha256(convert_to(r.client_did, 'UTF8')), 1, 20) || r.receipt_nonce AS nonce,
+                       max(c.expires_at) AS ends_at
+                FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
+                WHERE c.expires_at > extract(epoch FROM now()) - 3600 AND r.submitted_at >= greatest(since, (
+                    SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
+                    WHERE expires_at > extract(epoch FROM now()) - 3600))
+                GROUP BY 1
+            ) AS found
+            WHERE NOT EXISTS (SELECT FROM nonces AS n WHERE n.nonce = found.nonce AND n.expires_at >= ends_at)
+            ORDER BY nonce
+            ON CONFLICT (nonce) DO UPDATE SET expires_at = excluded.expires_at
+                WHERE kept.expires_at < excluded.expires_at;
+        since := began - interval '21 minutes';
     END LOOP;
 END
 $$;
@@ -170,40 +186,7 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN QUERY
-        SELECT 'answer', asked.place::integer, found.batch_digest, found.answer, NULL::text, NULL::double precision,
-               NULL::bigint[]
-        FROM unnest(dids, batch_nonces, digests) WITH ORDINALITY AS asked (did, nonce, digest, place)
-        CROSS JOIN LATERAL (
-            SELECT batch_digest, answer FROM (
-                SELECT id, batch_digest, answer FROM batches
-                WHERE client_did = asked.did AND batch_nonce = asked.nonce AND proven
-                UNION ALL
-                SELECT id, batch_digest, answer FROM batches
-                WHERE client_did = asked.did AND batch_nonce = asked.nonce AND NOT proven
-                  AND batch_digest = asked.digest
-            ) AS either ORDER BY batch_digest = asked.digest DESC, id LIMIT 1
-        ) AS found
-        WHERE asked.nonce IS NOT NULL;
-    RETURN QUERY
-        SELECT 'blocked', asked.place::integer, NULL::bytea, NULL::bytea, NULL::text, NULL::double precision,
-               NULL::bigint[]
-        FROM unnest(dids) WITH ORDINALITY AS asked (did, place) JOIN blocked_dids AS b ON b.did = asked.did
-        WHERE b.expires_at IS NULL OR b.expires_at > now();
-    RETURN QUERY
-        SELECT 'identity', asked.place::integer, i.public_key, NULL::bytea, NULL::text,
-               extract(epoch FROM now() - i.created_at)::double precision, NULL::bigint[]
-        FROM unnest(dids) WITH ORDINALITY AS asked (did, place)
-        JOIN identities AS i ON i.did = asked.did AND i.retired_at IS NULL;
-    RETURN QUERY
-        SELECT 'challenge', 0, c.nonce, c.task_id, c.bound_did, NULL::double precision,
-               ARRAY[c.issued_at, c.expires_at, c.max_receipts, c.max_bytes_total, c.min_bytes_per_receipt,
-                     c.receipts_used, c.bytes_used, (c.expires_at > extract(epoch FROM now()) - 600)::integer]
-               || c.allowed_proof_types::bigint[]
-        FROM challenges AS c WHERE c.nonce = ANY (challenge_nonces);
-    RETURN QUERY
-        SELECT 'taken', 0, n.nonce, NULL::bytea, NULL::text, NULL::double precision, NULL::bigint[]
-        FROM nonces AS n WHERE n.nonce = ANY (nonce_digests);
+    RETURN QUERY SELECT * FROM look_up_claims(dids, batch_nonces, digests, challenge_nonces, nonce_digests);
     RETURN QUERY
         SELECT 'taken', 0, claimed.digest, NULL::bytea, NULL::text, NULL::double precision, NULL::bigint[]
         FROM (
@@ -258,13 +241,14 @@ SET LOCAL lock_timeout = '5s';
 -- All of it under the lock of the first statement. The new check refuses calls of settle_claims that come to the nonces
 -- after this, such as those of a node that was killed.
 ALTER TABLE nonces DROP CONSTRAINT nonces_nonce_check;
-INSERT INTO nonces (nonce, expires_at)
-    SELECT sha256(convert_to(r.client_did, 'UTF8') || '\x00'::bytea || r.receipt_nonce) AS nonce, c.expires_at
+INSERT INTO nonces AS kept (nonce, expires_at)
+    SELECT sha256(convert_to(r.client_did, 'UTF8') || '\x00'::bytea || r.receipt_nonce), max(c.expires_at)
     FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
-    WHERE c.expires_at > extract(epoch FROM now()) - 1800 AND r.submitted_at >= (
+    WHERE c.expires_at > extract(epoch FROM now()) - 3600 AND r.submitted_at >= (
         SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
-        WHERE expires_at > extract(epoch FROM now()) - 1800)
-    ORDER BY nonce, c.expires_at DESC ON CONFLICT DO NOTHING;
+        WHERE expires_at > extract(epoch FROM now()) - 3600)
+    GROUP BY 1 ORDER BY 1
+    ON CONFLICT (nonce) DO UPDATE SET expires_at = excluded.expires_at WHERE kept.expires_at < excluded.expires_at;
 ALTER TABLE nonces ADD CONSTRAINT nonces_nonce_check CHECK (octet_length(nonce) = 32) NOT VALID;
 
 DROP FUNCTION look_up_claims;

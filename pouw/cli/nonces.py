@@ -20,4 +20,6 @@ def rebuild(reason: str) -> None:
 
     Announce a maintenance before: until they are back, a receipt that is sent again could be credited again.
     """
-    click.echo(f"{nonces.rebuild(open_database(), actor(), reason):,} nonces were missing and are back.")
+    click.echo(
+        f"{nonces.rebuild(open_database(), actor(), reason):,} nonces were missing or ended too early, and are back."
+    )

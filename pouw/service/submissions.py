@@ -71,9 +71,9 @@ class Submissions:
         last one a commit may have happened, which asking again with the same batch nonce tells.
         """
         key = BatchKey(batch.client_did, batch.batch_nonce, batch.digest)
-        keys = _keys(batch)
-        nonces = {batch.receipts[index].challenge_nonce for index in keys}
-        question = Question(key, list(nonces), list(keys.values()))
+        claim_keys = _claim_keys(batch)
+        challenge_nonces = {batch.receipts[index].challenge_nonce for index in claim_keys}
+        question = Question(key, list(challenge_nonces), list(claim_keys.values()))
         with Stage("look_up"):
             known = self._ledger.look_up(question)
         first = known.first_answer(key)
@@ -84,12 +84,12 @@ class Submissions:
         metrics.RECEIPTS_RECEIVED.inc(len(batch.receipts))
         client = resolve_client(batch.client_did, known, self._identity_min_age)
         context = Context(client, known.challenges, self._clock(), self._skew)
-        for nonce in nonces & known.challenges.keys():
+        for nonce in challenge_nonces & known.challenges.keys():
             metrics.CHALLENGE_AGE.observe(context.now - known.challenges[nonce].issued_at)
         failures = first_failures(batch.receipts, context)
         with Stage("verify"):
             self._verify(batch.receipts, failures, client)
-        claims = claim_passed(batch.receipts, failures, keys, known.challenges)
+        claims = claim_passed(batch.receipts, failures, claim_keys, known.challenges)
         spending = self._spend(question, claims, known)
         proven = len(spending.refused) < len(claims)
         if proven:
@@ -116,13 +116,13 @@ class Submissions:
         first nonce will do only where it is of the first claim, and nothing is refused.
         """
         spending = spend(claims, known, known.challenges)
-        if claims and not known.every_nonce:
-            first = next(iter(claims.values())).nonce_key
-            if spending.refused or first != question.nonce_keys[0]:
-                with Stage("look_up"):
-                    self._ledger.look_up_nonces(question, known)
-                return spend(claims, known, known.challenges)
-        return spending
+        if not claims or known.only_nonce is None:
+            return spending
+        if not spending.refused and next(iter(claims.values())).nonce_key == known.only_nonce:
+            return spending
+        with Stage("look_up"):
+            self._ledger.look_up_nonces(question, known)
+        return spend(claims, known, known.challenges)
 
     def _settle(
         self,
@@ -190,7 +190,7 @@ def spend(claims: dict[int, Claim], known: Known, challenges: dict[bytes, Challe
     return Spending({index: Detail(name) for index, name in refused.items()}, spent)
 
 
-def _keys(batch: Batch) -> dict[int, bytes]:
+def _claim_keys(batch: Batch) -> dict[int, bytes]:
     """Return the keys under which well-formed receipts claim their nonces, by index."""
     nonces = {
         index: receipt.receipt_nonce

@@ -1,11 +1,11 @@
 """The ledger: batches looked up and settled, each exactly once, several with one round trip and one commit.
 
-A batch is judged by what was read before, without a lock, and written only if that still holds. Where it does not, or a
-group of batches fails for one of them, each is settled alone: under locks, judged anew.
+A batch is judged by what was read before, without a lock, and written only if that still holds. A group that cannot be
+written is tried in halves, so that only the batch that was in the way, such as one that was answered meanwhile, is
+settled alone: under locks, judged anew.
 
 Of a batch's nonces only the first is read before: the unique index tells of the others when they are written, and
-hardly ever has something to tell. Where it had, a worker reads all of them before for a minute. So whoever repeats
-receipts spoils the groups that are under way, once a minute; what races another worker's commit may do it more often.
+hardly ever has something to tell. Where it had, a worker reads all of them before for a minute.
 """
 
 from __future__ import annotations
@@ -60,13 +60,14 @@ class Ledger:
         if self._clock() < self._careful_until or not question.nonce_keys[1:]:
             return self._questions.ask(question)
         known = self._questions.ask(question._replace(nonce_keys=question.nonce_keys[:1]))
-        known.every_nonce = False
+        known.only_nonce = question.nonce_keys[0]
         return known
 
     def look_up_nonces(self, question: Question, known: Known) -> None:
         """Read of all of a batch's nonces whether they are taken."""
-        known.taken = self._questions.ask(question._replace(challenge_nonces=())).taken
-        known.every_nonce = True
+        key = question.key._replace(batch_nonce=None)
+        known.taken = self._questions.ask(question._replace(key=key, challenge_nonces=())).taken
+        known.only_nonce = None
 
     def settle(
         self, question: Question, known: Known, *, proven: bool, decide: Callable[[Known], Outcome]
@@ -93,22 +94,35 @@ class Ledger:
             return submissions.look_up(connection, questions)
 
     def _settle_together(self, settlements: list[Settlement]) -> list[bool]:
-        """Settle these batches in one transaction, or none; those that collide with one before them are left out."""
+        """Settle these batches, and tell of each whether it is; those that collide with one before them are not."""
         fits = _apart(settlements)
-        together = [each for each, fit in zip(settlements, fits, strict=True) if fit]
+        settled = iter(self._settle_group([each for each, fit in zip(settlements, fits, strict=True) if fit]))
+        return [fit and next(settled) for fit in fits]
+
+    def _settle_group(self, group: list[Settlement]) -> list[bool]:
+        """Settle these batches in one transaction, or where something is in the way each half by itself."""
+        if self._settle_all(group):
+            return [True] * len(group)
+        if len(group) == 1:
+            return [False]
+        half = len(group) // 2
+        return self._settle_group(group[:half]) + self._settle_group(group[half:])
+
+    def _settle_all(self, group: list[Settlement]) -> bool:
+        """Settle these batches in one transaction, or none."""
         try:
             with session(self._pool) as connection:
-                settled = submissions.settle(connection, self._calendar(), together) == "settled"
+                return submissions.settle(connection, self._calendar(), group) == "settled"
         except StoreUnavailable:
             raise
         except StoreError as error:
-            if isinstance(error.__cause__, psycopg.errors.UniqueViolation):
+            cause = error.__cause__
+            if isinstance(cause, psycopg.errors.UniqueViolation) and cause.diag.table_name == "nonces":
                 self._careful_until = self._clock() + _CAREFUL_SECS
             self._mend(error)
-            settled = False
+            return False
         except Exception:  # noqa: BLE001 - whichever batch it was of these: alone it will be told
-            settled = False
-        return [settled and fit for fit in fits]
+            return False
 
     def _settle_alone(
         self, question: Question, *, proven: bool, decide: Callable[[Known], Outcome]

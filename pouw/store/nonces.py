@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 from pouw.store import audit_log
 from pouw.store.pool import session
-from pouw.store.retention import NONCE_SURE_SECS
+from pouw.store.retention import NONCE_GRACE_SECS
 
 if TYPE_CHECKING:
     from pouw.store.pool import Pool
@@ -16,23 +16,24 @@ KEY: LiteralString = "substr(sha256(convert_to(r.client_did, 'UTF8')), 1, 20) ||
 
 
 def rebuild(pool: Pool, actor: str, reason: str) -> int:
-    """Put back what is missing of the receipts whose challenges can still be used; return how many nonces that were.
+    """Put back what is missing of the receipts whose nonces are kept, each until an hour after its last challenge.
 
-    Those of other challenges are not needed, and may have been used again after they went. No receipt is older than its
-    challenge, give or take what a node's clock is ahead of the database's.
+    Return how many nonces were missing or would have gone too early. No receipt is older than its challenge, give or
+    take what a node's clock is ahead of the database's.
     """
     with session(pool) as connection, connection.transaction():
         rebuilt = connection.execute(
             f"""
-            INSERT INTO nonces (nonce, expires_at) SELECT {KEY} AS nonce, c.expires_at
+            INSERT INTO nonces AS kept (nonce, expires_at) SELECT {KEY}, max(c.expires_at)
             FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
-            WHERE c.expires_at > extract(epoch FROM now()) - %(grace)s AND r.submitted_at >= (
+            WHERE c.expires_at > extract(epoch FROM now()) - %(kept)s AND r.submitted_at >= (
                 SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
-                WHERE expires_at > extract(epoch FROM now()) - %(grace)s)
-            ORDER BY nonce, c.expires_at DESC
-            ON CONFLICT DO NOTHING
+                WHERE expires_at > extract(epoch FROM now()) - %(kept)s)
+            GROUP BY 1 ORDER BY 1
+            ON CONFLICT (nonce) DO UPDATE SET expires_at = excluded.expires_at
+                WHERE kept.expires_at < excluded.expires_at
             """,  # noqa: S608 - our own expression
-            {"grace": NONCE_SURE_SECS},
+            {"kept": NONCE_GRACE_SECS},
         ).rowcount
         audit_log.write(connection, actor, "nonces.rebuild", "nonces", {"reason": reason, "rebuilt": rebuilt})
     return rebuilt

@@ -71,14 +71,14 @@ def batches(pool: Pool, numbers: Sequence[int], within_secs: int) -> list[BatchF
                            WHERE n.nonce = {KEY}
                        ) AND EXISTS (
                            SELECT FROM challenges AS c WHERE c.nonce = r.challenge_nonce
-                           AND c.expires_at > extract(epoch FROM now()) - %(grace)s
+                           AND c.expires_at > extract(epoch FROM now()) - %(sure)s
                        )) AS unclaimed
                 FROM receipts AS r
                 WHERE r.client_did = b.client_did AND r.batch_id = b.id AND r.submitted_at = b.submitted_at
             ) AS found
             WHERE b.id = ANY(%(numbers)s) AND b.submitted_at > now() - make_interval(secs => %(within)s)
             """,  # noqa: S608 - our own expression
-            {"numbers": list(numbers), "within": within_secs, "grace": NONCE_SURE_SECS},
+            {"numbers": list(numbers), "within": within_secs, "sure": NONCE_SURE_SECS},
         ).fetchall()
     return [BatchFound(*row) for row in rows]
 
@@ -109,7 +109,11 @@ def epoch(pool: Pool, number: int) -> EpochFound | None:
 
 
 def credited_twice(pool: Pool, number: int) -> int:
-    """Count the DIDs' nonces that an epoch credited more than once: once for each epoch, as much work as closing it."""
+    """Count what an epoch credited more than once: once for each epoch, as much work as closing it.
+
+    That is a DID's nonce under one challenge, or under two within the time for which nonces are kept for certain; later
+    its DID may use it again.
+    """
     with session(pool) as connection, connection.transaction():
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(_MOST_EPOCH_MS),))
         row = connection.execute(
@@ -117,10 +121,14 @@ def credited_twice(pool: Pool, number: int) -> int:
             SELECT count(*) FROM (
                 SELECT FROM epochs AS e
                 JOIN receipts AS r ON r.submitted_at >= e.starts_at AND r.submitted_at < e.ends_at
-                WHERE e.epoch = %s GROUP BY r.client_did, r.receipt_nonce HAVING count(*) > 1
+                WHERE e.epoch = %(epoch)s GROUP BY r.client_did, r.receipt_nonce
+                HAVING count(*) > 1 AND (
+                    count(*) > count(DISTINCT r.challenge_nonce)
+                    OR max(r.submitted_at) - min(r.submitted_at) < make_interval(secs => %(sure)s)
+                )
             ) AS twice
             """,
-            (number,),
+            {"epoch": number, "sure": NONCE_SURE_SECS},
         ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate has a row
     return int(row[0])

@@ -64,15 +64,15 @@ class Used(NamedTuple):
 class Known:
     """What the database knows before a batch is judged.
 
-    ``used`` holds the challenges that can still be spent, and ``taken`` the keys of nonces that were credited: all of
-    those that the batch names, or without ``every_nonce`` only its first.
+    ``used`` holds the challenges that can still be spent, and ``taken`` the keys of nonces that were credited: of all
+    that the batch names, or of ``only_nonce``, where no other was looked up.
     """
 
     first: tuple[bytes, bytes | None] | None = None
     challenges: dict[bytes, Challenge] = field(default_factory=dict)
     used: dict[bytes, Used] = field(default_factory=dict)
     taken: set[bytes] = field(default_factory=set)
-    every_nonce: bool = True
+    only_nonce: bytes | None = None
     blocked: bool = False
     identity: Identity | None = None
 

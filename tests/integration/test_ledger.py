@@ -161,13 +161,13 @@ def test_of_a_batchs_nonces_the_first_is_looked_up(pool: Pool, ledger: Ledger) -
     spent = Batch(nonce, 3, did="did:x:same")
     assert spent.run(ledger) == b"3 accepted"
     known = ledger.look_up(spent.question)
-    assert (known.every_nonce, known.taken) == (False, {spent.nonce_keys[0]})
+    assert known.taken == {known.only_nonce} == {spent.nonce_keys[0]}
     ledger.look_up_nonces(spent.question, known)
-    assert (known.every_nonce, known.taken) == (True, set(spent.nonce_keys))
+    assert (known.only_nonce, known.taken) == (None, set(spent.nonce_keys))
 
 
-def test_a_replay_behind_a_new_receipt_spoils_one_group_a_minute(pool: Pool) -> None:
-    """The index tells of it first; then all nonces are looked up before, for a minute."""
+def test_after_a_replay_behind_a_new_receipt_all_nonces_are_looked_up_for_a_minute(pool: Pool) -> None:
+    """The index tells of it first, and then whoever judges it. For its neighbours in the group nothing changes."""
     now, nonce = [1_000.0], challenge(pool)
     ledger = Ledger(pool, this_hour, clock=lambda: now[0])
 
@@ -179,12 +179,12 @@ def test_a_replay_behind_a_new_receipt_spoils_one_group_a_minute(pool: Pool) -> 
         assert together(ledger, *batches) == [b"2 accepted", b"1 accepted", b"2 accepted"]
         return batches
 
-    assert [batch.decided for batch in replay()] == [2, 2, 2]
+    assert [batch.decided for batch in replay()] == [1, 2, 1]
     for later in (1_001.0, 1_059.0):
         now[0] = later
         assert [batch.decided for batch in replay()] == [1, 1, 1]
     now[0] = 1_060.0
-    assert [batch.decided for batch in replay()] == [2, 2, 2]
+    assert [batch.decided for batch in replay()] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -203,6 +203,32 @@ def test_the_same_receipts_at_once_in_two_batches_spoil_nothing_for_others(pool:
     others = [Batch(nonce, 2) for _ in range(3)]
     assert together(ledger, *same, *others) == [b"3 accepted", b"0 accepted", *[b"2 accepted"] * 3]
     assert [each.decided for each in others] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_what_was_answered_while_it_was_judged_is_in_nobody_elses_way(pool: Pool, ledger: Ledger, count: int) -> None:
+    """A copy of a batch whose commit is under way, with receipts or, so that anybody can send it, without."""
+    nonce = challenge(pool)
+    same, others = Batch(nonce, count), [Batch(nonce, 2) for _ in range(6)]
+    batches = [*others[:2], same, *others[2:]]
+    judged = [(batch, ledger.look_up(batch.question)) for batch in batches]
+    assert same.run(ledger) == b"%d accepted" % count
+    tasks = [
+        gevent.spawn(ledger.settle, batch.question, known, proven=True, decide=batch.decide) for batch, known in judged
+    ]
+    gevent.joinall(tasks, timeout=20, raise_error=True)
+    assert [task.get()[0] for task in tasks] == [b"%d accepted" % len(batch.claims) for batch in batches]
+    assert [each.decided for each in others] == [1] * 6
+
+
+def test_who_overspends_a_challenge_together_is_in_nobody_elses_way(pool: Pool, ledger: Ledger) -> None:
+    nonce, other = challenge(pool, receipts=6), challenge(pool)
+    greedy, others = [Batch(nonce, 4) for _ in range(2)], [Batch(other, 2) for _ in range(6)]
+    answers = together(ledger, *others[:2], *greedy, *others[2:])
+    assert answers[:2] + answers[4:] == [b"2 accepted"] * 6
+    assert answers[2] == b"4 accepted"
+    assert isinstance(answers[3], StoreError)
+    assert [each.decided for each in others] == [1] * 6
 
 
 def test_a_budget_holds_for_a_group_as_for_one(pool: Pool, ledger: Ledger) -> None:

@@ -79,17 +79,57 @@ def test_a_nonce_that_was_used_again_is_kept_for_as_long_as_its_last_challenge(
     db.execute("INSERT INTO nonces VALUES (%b, %s)", (old_name(), NOW + 600))
     migrate(db, files)
     assert claimed(db) == {old_name(): 600, new_name(): 600}
-    db.execute("DELETE FROM nonces WHERE octet_length(nonce) = 32")
     migrate(db, files, "down")
     assert claimed(db)[old_name()] == 600
 
 
-def test_what_no_challenge_takes_any_more_is_left_out(earlier: tuple[psycopg.Connection[Any], Path]) -> None:
+def test_a_row_that_the_way_there_left_gets_the_end_of_what_was_credited_since(
+    earlier: tuple[psycopg.Connection[Any], Path],
+) -> None:
+    """One version's name was purged and used again while the other's was still there, which would go too early."""
+    db, files = earlier
+    credit(db, b"a" * 16, -3_590)
+    db.execute("INSERT INTO nonces VALUES (%b, %s)", (old_name(), NOW - 3_590))
+    migrate(db, files)
+    db.execute("DELETE FROM nonces WHERE nonce = %b", (new_name(),))
+    credit(db, b"b" * 16, 600)
+    db.execute("INSERT INTO nonces VALUES (%b, %s)", (new_name(), NOW + 600))
+    migrate(db, files, "down")
+    assert claimed(db)[old_name()] == 600
+    db.execute("DELETE FROM nonces WHERE nonce = %b", (old_name(),))
+    credit(db, b"c" * 16, 1_200)
+    db.execute("INSERT INTO nonces VALUES (%b, %s)", (old_name(), NOW + 1_200))
+    migrate(db, files)
+    assert claimed(db)[new_name()] == 1_200
+
+
+def test_what_no_challenge_takes_any_more_is_left_out_once_it_may_be_purged(
+    earlier: tuple[psycopg.Connection[Any], Path],
+) -> None:
     db, files = earlier
     credit(db, b"a" * 16, -7_200, nonce=b"1" * 16)
-    credit(db, b"b" * 16, 0, nonce=b"2" * 16)
+    credit(db, b"b" * 16, -3_000, nonce=b"2" * 16)
+    credit(db, b"c" * 16, 0, nonce=b"3" * 16)
     migrate(db, files)
-    assert claimed(db) == {new_name(b"2" * 16): 0}
+    assert claimed(db) == {new_name(b"2" * 16): -3_000, new_name(b"3" * 16): 0}
+    migrate(db, files, "down")
+    assert claimed(db).keys() >= {old_name(b"2" * 16), old_name(b"3" * 16)}
+
+
+def test_a_commit_that_waits_for_however_long_is_waited_for(earlier: tuple[psycopg.Connection[Any], Path]) -> None:
+    """A standby may hold one up for longer than any timeout. Here, as if it had come in before what is read again."""
+    db, files = earlier
+    text = (files / MIGRATION).read_text()
+    assert "since := began - interval '21 minutes'" in text
+    (files / MIGRATION).write_text(text.replace("began - interval '21 minutes'", "'infinity'"))
+    with psycopg.connect(db.info.dsn, user=db.info.user) as node, ThreadPoolExecutor(1) as thread:
+        credit(node, b"c" * 16, 600)
+        node.execute("INSERT INTO nonces VALUES (%b, %s)", (old_name(), NOW + 600))
+        moved = thread.submit(migrate, db, files)
+        wait_for(lambda: db.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is not None)
+        node.commit()
+        moved.result(30)
+    assert claimed(db) == {old_name(): 600, new_name(): 600}
 
 
 def test_a_call_that_read_nonces_before_goes_on_and_the_migration_after_it(

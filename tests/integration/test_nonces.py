@@ -45,9 +45,9 @@ def test_lost_nonces_come_back_as_they_were(node: Node) -> None:
     assert len(before) == 15
     with psycopg.connect(node.environ["POUW_DATABASE_URL"], autocommit=True) as connection:
         connection.execute("DELETE FROM nonces WHERE ctid IN (SELECT ctid FROM nonces LIMIT 9)")
-    assert rebuild(node) == "9 nonces were missing and are back.\n"
+    assert rebuild(node) == "9 nonces were missing or ended too early, and are back.\n"
     assert everything(node) == before
-    assert rebuild(node) == "0 nonces were missing and are back.\n"
+    assert rebuild(node) == "0 nonces were missing or ended too early, and are back.\n"
     for client, items in zip(clients, batches, strict=True):
         answer = node.http.submit(client.batch(items)).json
         assert {each["detail"] for each in answer["rejected"]} == {"duplicate_nonce"}
@@ -63,7 +63,7 @@ def test_what_can_not_be_used_any_more_is_not_needed(node: Node, client: Identit
     with psycopg.connect(node.environ["POUW_DATABASE_URL"], autocommit=True) as connection:
         connection.execute("TRUNCATE nonces")
         connection.execute("DELETE FROM challenges")
-    assert rebuild(node) == "0 nonces were missing and are back.\n"
+    assert rebuild(node) == "0 nonces were missing or ended too early, and are back.\n"
     answer = json.loads(node.http.submit(client.batch(items)).body)
     assert {each["detail"] for each in answer["rejected"]} == {"unknown_challenge"}
 
@@ -91,6 +91,10 @@ def test_a_nonce_that_was_used_again_stays_as_long_as_its_last_challenge(node: N
         connection.execute("TRUNCATE nonces")
     rebuild(node)
     assert everything(node) == before
+    with psycopg.connect(node.environ["POUW_DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("UPDATE nonces SET expires_at = expires_at - 7200")
+    assert rebuild(node).startswith("2 nonces ")
+    assert everything(node) == before
 
 
 def test_a_rebuild_waits_for_whoever_changes_them(node: Node, client: Identity) -> None:
@@ -105,7 +109,7 @@ def test_a_rebuild_waits_for_whoever_changes_them(node: Node, client: Identity) 
         )  # fmt: skip
         wait_for(lambda: _waits(node))
         connection.commit()
-        assert other.communicate(timeout=60)[0] == "3 nonces were missing and are back.\n"
+        assert other.communicate(timeout=60)[0] == "3 nonces were missing or ended too early, and are back.\n"
     assert len(everything(node)) == 3
 
 

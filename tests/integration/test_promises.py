@@ -95,11 +95,29 @@ def test_a_broken_promise_is_found(pool: Pool, promise: str, caplog: pytest.LogC
     assert {record.message for record in caplog.records} == {"promise_broken"}
 
 
-def test_a_nonce_that_was_credited_twice_in_an_epoch_is_found(pool: Pool) -> None:
-    run(pool, "INSERT INTO receipts SELECT * FROM receipts ORDER BY id LIMIT 1")
-    run(pool, "UPDATE batches SET accepted = accepted + 1 WHERE id = (SELECT min(id) FROM batches)")
+@pytest.mark.parametrize(
+    ("challenge", "earlier", "found"),
+    [
+        ("challenge_nonce", "0", {"credited_once"}),
+        ("challenge_nonce", "1 hour", {"credited_once"}),
+        ("sha256(challenge_nonce)", "29 minutes", {"credited_once"}),
+        ("sha256(challenge_nonce)", "1 hour", set()),
+    ],
+)
+def test_a_nonce_that_was_credited_twice_in_an_epoch_is_found(
+    pool: Pool, challenge: str, earlier: str, found: set[str]
+) -> None:
+    """A DID may use a nonce again under another challenge, once it was purged."""
+    run(pool, "UPDATE epochs SET starts_at = starts_at - interval '2 hours' WHERE epoch = 0")
+    run(
+        pool,
+        f"""INSERT INTO receipts (batch_id, client_did, receipt_nonce, challenge_nonce, proof_type, bytes_verified,
+                                        result_ok, body, signature, submitted_at)
+                  SELECT 0, client_did, receipt_nonce, {challenge}, proof_type, bytes_verified, result_ok, body,
+                         signature, submitted_at - interval '{earlier}' FROM receipts ORDER BY id LIMIT 1""",
+    )
     promises.look(pool, BUDGET)
-    assert broken(pool) == {"credited_once"}
+    assert broken(pool) == found
 
 
 def test_an_answer_that_names_another_receipt_is_found(pool: Pool) -> None:
