@@ -140,7 +140,9 @@ class Generator:
         return time.perf_counter() - self._start
 
     def _more(self, now: float) -> bool:
-        return self._following < len(self._requests) and now < self._until
+        """Tell whether one is still to be sent: due in time, however late it is looked for in an open loop."""
+        due = now if self._rate is None else self._following / self._rate
+        return self._following < len(self._requests) and due < self._until
 
     def _feed(self) -> None:
         """Send what is due on the connections that are free."""

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from pouw.local import process
-from pouw.local.ports import free_port
+from tests.ports import free_port
 from tests.support import Http, wait_for
 from tools import rules
 

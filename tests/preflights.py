@@ -14,11 +14,11 @@ import redis
 
 from pouw.cli.preflight import deployment_of
 from pouw.keys import append_new
-from pouw.local.ports import free_port
 from pouw.preflight.checklist import SECTIONS
 from pouw.preflight.deployment import Given
 from pouw.preflight.walk import walk
 from tests.integration.test_tls import TlsNode, issue
+from tests.ports import free_port
 from tests.support import Identity
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def start(servers: LocalServers, url: str, folder: Path) -> TlsNode:
         "POUW_ENV": "production",
         "POUW_DATABASE_URL": url,
         "POUW_REDIS_URL": servers.valkey.url,
+        "POUW_REDIS_TIMEOUT_MS": "5000",  # on a busy machine, too
         "POUW_NODE_SECRET_KEY_FILE": str(folder / "node.key"),
         "POUW_OPERATOR_DIDS": Identity().did,
         "POUW_RATE_LIMIT_IP": "10000",  # the address is that of all tests

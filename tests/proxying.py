@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pouw.local import process
-from pouw.local.ports import free_port
 from tests.integration.test_tls import issue
+from tests.ports import free_port
 from tests.support import wait_for
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pouw.client.receipts import SignedReceipt, sign
 from pouw.client.signing import sign_request
 from pouw.local import process
-from pouw.local.ports import free_port
 from pouw.protocol.dids import did_from_key
 from pouw.protocol.tokens import decode_wire
 from pouw.protocol.types import Aux, ChallengeToken, ProofType, Receipt
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     import subprocess

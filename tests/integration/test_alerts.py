@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.debian
 
-LARGE = 4_000
+LARGE = 6_000
 LIMIT = 30
 
 

@@ -28,8 +28,8 @@ def url(new_database: Callable[[], str]) -> str:
 
 @pytest.fixture(scope="module")
 def brief(start_node: StartNode, url: str) -> Iterator[Node]:
-    """A node whose challenges live for three seconds."""
-    node = start_node(url, challenge_ttl_secs=3)
+    """A node whose challenges live for six seconds."""
+    node = start_node(url, challenge_ttl_secs=6)
     yield node
     gc.collect()
     node.stop()

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from tests.conftest import StartNode
     from tests.support import Response
 
-_BACKGROUND = re.compile(r"node_keys|blocked_networks|pg_advisory_lock|SHOW |^SELECT '$")
+_BACKGROUND = re.compile(
+    r"node_keys|blocked_networks|pg_advisory_lock|SHOW |^SELECT '$|^SELECT 1$|job_state|maintenance"
+)
+"""What is asked now and then, whoever sends what: it may fall between two marks."""
 
 
 class Statements:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def brief(start_node: StartNode, new_database: Callable[[], str]) -> Iterator[Http]:
-    """Another network's node, with a database of its own, whose challenges live for three seconds."""
-    node = start_node(new_database(), challenge_ttl_secs=3, workers=1)
+    """Another network's node, with a database of its own, whose challenges live for six seconds."""
+    node = start_node(new_database(), challenge_ttl_secs=6, workers=1)
     yield node.http
     node.stop()
 

@@ -23,8 +23,8 @@ from pouw.client.client import Client
 from pouw.client.node import Nodes
 from pouw.client.outbox import Outbox
 from pouw.errors import NodeError, NodeRefused, OutboxError
-from pouw.local.ports import free_port
 from pouw.protocol.types import ProofType
+from tests.ports import free_port
 from tests.support import Http, Identity, Node, wait_for
 
 if TYPE_CHECKING:
@@ -198,15 +198,17 @@ def test_kill_9_of_the_client_loses_and_doubles_nothing(shared_node: Node, share
             stdout=subprocess.PIPE,
             text=True,
         )
-        time.sleep(random.uniform(0.4, 0.9))
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(random.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
-        output, _ = process.communicate(timeout=10)
-        said += [line for line in output.splitlines() if len(line) == 64]
+        rest, _ = process.communicate(timeout=10)
+        said += [line for line in (first + rest).splitlines() if len(line) == 64]
     nodes = Nodes([shared_node.http.base])
     client = Client(nodes, key, tmp_path / "outbox")
     client.flush()
     found = stored(shared_url, client.did)
-    assert said
+    assert len(said) >= 5
     assert {bytes.fromhex(nonce) for nonce in said} <= set(found)
     assert set(found.values()) == {1}
     client.close()
@@ -244,7 +246,7 @@ def test_a_client_with_a_thread_never_waits_for_a_node(start_node: StartNode, sh
         node.stop()
         start = time.monotonic()
         nonces += work(client, 30)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 4
         node.start()
         wait_for(lambda: sum(len(verdict.accepted) for verdict in verdicts) == 33, timeout=20)
         nonces += work(client, 1)

@@ -18,8 +18,8 @@ import pytest
 import urllib3
 
 from pouw.local import process
-from pouw.local.ports import free_port
 from pouw.protocol.tokens import decode_wire
+from tests.ports import free_port
 from tests.support import API, Http, Identity, wait_for
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import pytest
 
 from pouw import _fastverify
 from pouw.client.verdicts import verify_answer
-from pouw.local.ports import free_port
+from tests.ports import free_port
 from tests.support import Identity, wait_for
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from tests.decoded import decoded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-EXPIRES = int(time.time()) + 300
+EXPIRES = int(time.time()) + 86_400
 
 
 @pytest.fixture

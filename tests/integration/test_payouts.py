@@ -23,12 +23,12 @@ from nacl.signing import SigningKey, VerifyKey
 
 from pouw.cli import main
 from pouw.keys import NodeKey
-from pouw.local.ports import free_port
 from pouw.protocol.dids import did_from_key
 from pouw.service import payouts as service
 from pouw.service.payouts import Webhook
 from pouw.store import payouts as store
 from pouw.store.pool import open_pool
+from tests.ports import free_port
 from tests.support import node_key, wait_for
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from pouw.cli import main
-from pouw.local.ports import free_port
 from pouw.preflight.lines import Section
 from pouw.preflight.report import markdown
 from pouw.preflight.walk import walk
+from tests.ports import free_port
 from tests.preflights import ITEMS, start
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from pouw.cli import main
-from pouw.local.ports import free_port
 from pouw.preflight.lines import Outcome
 from tests.alerting import listens
 from tests.integration.test_preflight import node as node  # noqa: PLC0414 - a fixture
 from tests.integration.test_tls import TlsNode, issue
+from tests.ports import free_port
 from tests.preflights import TOKEN, given, look, tls_server
 from tests.support import node_key
 from tools.schema import FILE, describe

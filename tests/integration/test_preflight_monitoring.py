@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pouw.local import process
-from pouw.local.ports import free_port
 from pouw.preflight.lines import Outcome
 from tests.alerting import answers, background, install, monitoring
+from tests.ports import free_port
 from tests.preflights import ITEMS, TOKEN, given, look, start
 from tests.support import Http, wait_for
 from tools import rules

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from pouw.local.ports import free_port
+from tests.ports import free_port
 from tests.support import API, Identity, node_key
 
 if TYPE_CHECKING:

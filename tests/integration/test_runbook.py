@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pouw.keys import append_new
-from pouw.local.ports import free_port
+from tests.ports import free_port
 from tests.support import API, Identity, metric, wait_for
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pouw.local.ports import free_port
+from tests.ports import free_port
 from tests.support import wait_for
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from nacl.signing import SigningKey
 
 from pouw.cli import main
 from pouw.client.verdicts import read_answer
-from pouw.local.ports import free_port
 from pouw.protocol.verdicts import signed_bytes
+from tests.ports import free_port
 from tests.support import Http, Node
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import pytest
 
 from pouw.errors import StoreError, StoreUnavailable
 from pouw.local.place import server_account, socket_directory
-from pouw.local.ports import free_port
 from pouw.local.postgres import EmbeddedPostgres
 from pouw.local.servers import LocalServers
 from pouw.service.closed import ClosedEpochs
@@ -23,6 +22,7 @@ from pouw.service.readers import Readers
 from pouw.store import migrations
 from pouw.store import standby as store
 from pouw.store.pool import open_pool
+from tests.ports import free_port
 from tests.support import API, Identity, signed, wait_for
 
 if TYPE_CHECKING:

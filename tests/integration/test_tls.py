@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pouw.local.ports import free_port
+from tests.ports import free_port
 from tests.support import API, Node, metric, node_key, wait_for
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import redis
 from pouw.cli.node import port_for_worker
 from pouw.cli.serve import check_port
 from pouw.errors import LocalServerError
-from pouw.local.ports import free_port
 from pouw.settings import WORKER_METRICS_PORT
+from tests.ports import free_port
 from tests.support import API, Http, Identity, node_key, wait_for
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def modes(path: Path) -> list[int]:
 
 def test_data_outlives_a_restart_and_ctrl_c_leaves_no_process(folder: Path) -> None:
     before = modes(folder)
-    first = Session(folder / "data", "--workers", 1)
+    first = Session(folder / "data", "--workers", 1, POUW_EPOCH_SECS="86400")  # none ends between the worker's looks
     client = Identity()
     body = client.batch(client.items(first.http.challenge(), 3))
     answer = first.http.submit(body)
@@ -127,6 +127,7 @@ def test_given_servers_are_used_and_none_is_started(servers: LocalServers, datab
         folder / "data",
         POUW_DATABASE_URL=database_url,
         POUW_REDIS_URL=servers.valkey.url,
+        POUW_REDIS_TIMEOUT_MS="5000",
         POUW_NODE_SECRET_KEY=node_key(),
     )
     assert {each.name() for each in session.family}.isdisjoint({"postgres", "valkey-server"})

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pouw.client.files import find_files
 from pouw.client.node import Nodes
 from pouw.keys import load_or_create
-from pouw.local.ports import free_port
 from pouw.protocol.dids import did_from_key
 from pouw.protocol.reasons import Detail
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     import psycopg

@@ -15,12 +15,12 @@ import pytest
 
 from pouw import metrics
 from pouw.errors import StoreError
-from pouw.local.ports import free_port
 from pouw.local.servers import LocalServers
 from pouw.service import jobs as service
 from pouw.service.jobs import Job
 from pouw.store import anomalies, jobs, migrations
 from pouw.store.pool import open_pool
+from tests.ports import free_port
 from tests.support import API, Identity, node_key, wait_for
 
 if TYPE_CHECKING:

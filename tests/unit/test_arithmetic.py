@@ -61,7 +61,7 @@ def test_products_of_limbs_at_their_bounds(c: Arithmetic) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_products_of_any_limbs(c: Arithmetic, data: st.DataObject) -> None:
     limbs = st.tuples(*(st.integers(0, bound - 1) for bound in c.field.loose)).map(list)
     left, right = (data.draw(st.lists(limbs, min_size=c.field.lanes, max_size=c.field.lanes)) for _ in range(2))
