@@ -15,7 +15,7 @@ run: $(RUN)
 SHALLOW := $(filter true,$(shell git -c safe.directory='*' rev-parse --is-shallow-repository 2>/dev/null))
 CHOSEN := $(if $(CI),,not debian)$(if $(SHALLOW),$(if $(CI),, and )not history)
 
-# All tests in as many processes as there are cores, each with servers of its own; with ARGS as pytest is told.
+# All tests in one process more than there are cores, each with servers of its own; with ARGS as pytest is told.
 test: $(DEV)
 	@$(if $(SHALLOW),echo "This clone is shallow: the tests that need the history are left out.")
 	.venv/bin/python -m pytest $(if $(CHOSEN),-m "$(CHOSEN)") $(or $(ARGS),-n auto --dist loadfile)

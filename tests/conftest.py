@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -27,6 +28,11 @@ hypothesis.settings.register_profile(
     "pouw", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("pouw")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: half of a run's time, tests wait for servers to start, stop or notice."""
+    return (os.cpu_count() or 1) + 1
 
 
 class StartNode:
