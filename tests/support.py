@@ -239,12 +239,14 @@ def node_key() -> str:
 
 @contextlib.contextmanager
 def paused(pid: int) -> Iterator[None]:
-    """Stop a process and its children with SIGSTOP; let them go on at the end."""
+    """Stop a process and its children with SIGSTOP; let them go on at the end. One that is just ending may be gone."""
     stopped = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     for each in stopped:
-        each.suspend()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.suspend()
     try:
         yield
     finally:
         for each in stopped:
-            each.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.resume()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gevent
-import psutil
 import psycopg
 import pytest
 
@@ -23,7 +22,7 @@ from pouw.store import migrations
 from pouw.store import standby as store
 from pouw.store.pool import open_pool
 from tests.ports import free_port
-from tests.support import API, Identity, signed, wait_for
+from tests.support import API, Identity, paused, signed, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,18 +160,11 @@ def test_a_standby_that_hangs_fails_no_read(
     node = start(start_node, primary, standby, lag=5)
     work(node, client, 4)
     wait_for(lambda: receipts(node, client) == 4)
-    postmaster = psutil.Process(standby.server.pid)
-    family = [postmaster, *postmaster.children()]
-    for each in family:
-        each.suspend()
-    try:
+    with paused(standby.server.pid):
         until = time.monotonic() + 6
         while time.monotonic() < until:
             assert receipts(node, client) == 4
         assert state(node) == "down"
-    finally:
-        for each in family:
-            each.resume()
     wait_for(lambda: state(node) == "ok")
 
 
