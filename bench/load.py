@@ -100,7 +100,7 @@ class Generator:
     ) -> Run:
         """Send every request once: at ``rate`` a second, all at once where it is infinite; None is a closed loop.
 
-        After ``seconds`` no more are sent. Raises :class:`TimeoutError` where answers stop coming.
+        What is due after ``seconds`` is not sent. Raises :class:`TimeoutError` where answers stop coming.
         """
         self._requests, self._rate, self._until = requests, rate, seconds
         self._following, self._answers, self._late = 0, [], []

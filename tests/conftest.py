@@ -30,6 +30,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("pouw")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are cores: half of a run's time, tests wait for servers to start, stop or notice."""
     return (os.cpu_count() or 1) + 1

@@ -1,4 +1,4 @@
-"""Ports for what tests start: those of one test process are never those of another."""
+"""Ports for what tests start themselves: those of one test process are never those of another."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def free_port() -> int:
     """Return a free TCP port out of this process's share. Linux gives every other one, so they are shared in pairs."""
     while True:
         port = ports.free_port()
-        if port // 2 % _WORKERS == _WORKER:
+        if port // 2 % _WORKERS == _WORKER % _WORKERS:  # a worker that replaces another has a number beyond them
             return port

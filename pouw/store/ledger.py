@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import gevent
 import psycopg
 
 from pouw.errors import EpochClosed, StoreError, StoreUnavailable
@@ -79,7 +80,10 @@ class Ledger:
         then nothing is known of the commit, and the client has to ask again.
         """
         outcome = decide(known)
-        if self._settlements.ask(Settlement(question.key, proven, outcome)):
+        settled = self._settlements.ask(Settlement(question.key, proven, outcome))
+        if isinstance(settled, StoreError):
+            raise settled
+        if settled:
             return outcome.answer, outcome
         for _ in range(_ATTEMPTS):
             try:
@@ -93,23 +97,26 @@ class Ledger:
         with session(self._pool) as connection:
             return submissions.look_up(connection, questions)
 
-    def _settle_together(self, settlements: list[Settlement]) -> list[bool]:
+    def _settle_together(self, settlements: list[Settlement]) -> list[bool | StoreError]:
         """Settle these batches, and tell of each whether it is; those that collide with one before them are not."""
         fits = _apart(settlements)
         settled = iter(self._settle_group([each for each, fit in zip(settlements, fits, strict=True) if fit]))
         return [fit and next(settled) for fit in fits]
 
-    def _settle_group(self, group: list[Settlement]) -> list[bool]:
-        """Settle these batches in one transaction, or where something is in the way each half by itself."""
-        if self._settle_all(group):
-            return [True] * len(group)
-        if len(group) == 1:
-            return [False]
+    def _settle_group(self, group: list[Settlement]) -> list[bool | StoreError]:
+        """Settle these batches in one transaction, or where something is in the way both halves at the same time."""
+        try:
+            settled = self._settle_all(group)
+        except StoreError as error:
+            return [error] * len(group)
+        if settled or len(group) == 1:
+            return [settled] * len(group)
         half = len(group) // 2
-        return self._settle_group(group[:half]) + self._settle_group(group[half:])
+        halves = [gevent.spawn(self._settle_group, part) for part in (group[:half], group[half:])]
+        return [each for part in halves for each in part.get()]
 
     def _settle_all(self, group: list[Settlement]) -> bool:
-        """Settle these batches in one transaction, or none."""
+        """Settle these batches in one transaction, or none; raise what another attempt would meet, too."""
         try:
             with session(self._pool) as connection:
                 return submissions.settle(connection, self._calendar(), group) == "settled"

@@ -22,18 +22,27 @@ def rebuild(pool: Pool, actor: str, reason: str) -> int:
     take what a node's clock is ahead of the database's.
     """
     with session(pool) as connection, connection.transaction():
-        rebuilt = connection.execute(
+        row = connection.execute(
             f"""
-            INSERT INTO nonces AS kept (nonce, expires_at) SELECT {KEY}, max(c.expires_at)
-            FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
-            WHERE c.expires_at > extract(epoch FROM now()) - %(kept)s AND r.submitted_at >= (
-                SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
-                WHERE expires_at > extract(epoch FROM now()) - %(kept)s)
-            GROUP BY 1 ORDER BY 1
-            ON CONFLICT (nonce) DO UPDATE SET expires_at = excluded.expires_at
-                WHERE kept.expires_at < excluded.expires_at
+            WITH found AS MATERIALIZED (
+                SELECT {KEY} AS nonce, max(c.expires_at) AS ends_at
+                FROM challenges AS c JOIN receipts AS r ON r.challenge_nonce = c.nonce
+                WHERE c.expires_at > extract(epoch FROM now()) - %(kept)s AND r.submitted_at >= (
+                    SELECT to_timestamp(min(issued_at)) - interval '1 hour' FROM challenges
+                    WHERE expires_at > extract(epoch FROM now()) - %(kept)s)
+                GROUP BY 1
+            ), prolonged AS (
+                UPDATE nonces AS n SET expires_at = ends_at FROM found
+                WHERE n.nonce = found.nonce AND n.expires_at < ends_at RETURNING 1
+            ), added AS (
+                INSERT INTO nonces (nonce, expires_at) SELECT nonce, ends_at FROM found ORDER BY nonce
+                ON CONFLICT DO NOTHING RETURNING 1
+            )
+            SELECT (SELECT count(*) FROM prolonged) + (SELECT count(*) FROM added)
             """,  # noqa: S608 - our own expression
             {"kept": NONCE_GRACE_SECS},
-        ).rowcount
+        ).fetchone()
+        assert row is not None  # noqa: S101 - an aggregate has a row
+        rebuilt = int(row[0])
         audit_log.write(connection, actor, "nonces.rebuild", "nonces", {"reason": reason, "rebuilt": rebuilt})
     return rebuilt

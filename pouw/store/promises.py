@@ -109,24 +109,24 @@ def epoch(pool: Pool, number: int) -> EpochFound | None:
 
 
 def credited_twice(pool: Pool, number: int) -> int:
-    """Count what an epoch credited more than once: once for each epoch, as much work as closing it.
+    """Count what an epoch credited again: once for each epoch, as much work as closing it.
 
-    That is a DID's nonce under one challenge, or under two within the time for which nonces are kept for certain; later
-    its DID may use it again.
+    That is a DID's nonce under the same challenge, or under another within the time for which nonces are kept for
+    certain; later its DID may use it again.
     """
     with session(pool) as connection, connection.transaction():
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(_MOST_EPOCH_MS),))
         row = connection.execute(
             """
             SELECT count(*) FROM (
-                SELECT FROM epochs AS e
+                SELECT r.challenge_nonce = lag(r.challenge_nonce) OVER uses AS same,
+                       r.submitted_at - lag(r.submitted_at) OVER uses AS later
+                FROM epochs AS e
                 JOIN receipts AS r ON r.submitted_at >= e.starts_at AND r.submitted_at < e.ends_at
-                WHERE e.epoch = %(epoch)s GROUP BY r.client_did, r.receipt_nonce
-                HAVING count(*) > 1 AND (
-                    count(*) > count(DISTINCT r.challenge_nonce)
-                    OR max(r.submitted_at) - min(r.submitted_at) < make_interval(secs => %(sure)s)
-                )
-            ) AS twice
+                WHERE e.epoch = %(epoch)s
+                WINDOW uses AS (PARTITION BY r.client_did, r.receipt_nonce ORDER BY r.submitted_at)
+            ) AS use
+            WHERE same OR later < make_interval(secs => %(sure)s)
             """,
             {"epoch": number, "sure": NONCE_SURE_SECS},
         ).fetchone()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tests.support import Response
 
 _BACKGROUND = re.compile(
-    r"node_keys|blocked_networks|pg_advisory_lock|SHOW |^SELECT '$|^SELECT 1$|job_state|maintenance"
+    r"node_keys|blocked_networks|pg_advisory_lock|SHOW |^SELECT '$|^SELECT 1$"
+    r"|^SELECT extract\(epoch FROM clock_timestamp\(\)\)|^SELECT reason, set_by, set_at, ends_at FROM maintenance$"
 )
 """What is asked now and then, whoever sends what: it may fall between two marks."""
 

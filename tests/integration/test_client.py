@@ -199,11 +199,12 @@ def test_kill_9_of_the_client_loses_and_doubles_nothing(shared_node: Node, share
             text=True,
         )
         assert process.stdout is not None
-        first = process.stdout.readline()
-        time.sleep(random.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        rest, _ = process.communicate(timeout=10)
-        said += [line for line in (first + rest).splitlines() if len(line) == 64]
+        with process.stdout as output:
+            first = output.readline()
+            time.sleep(random.uniform(0, 0.5))
+            process.send_signal(signal.SIGKILL)
+            said += [line for line in (first + output.read()).splitlines() if len(line) == 64]
+        process.wait(10)
     nodes = Nodes([shared_node.http.base])
     client = Client(nodes, key, tmp_path / "outbox")
     client.flush()

@@ -112,6 +112,17 @@ def test_a_closed_loop_ends_when_its_time_is_over() -> None:
     assert len(again.answers) == 4
 
 
+def test_an_open_loop_sends_what_is_due_in_its_time_however_late_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held_up() -> float:
+        time.sleep(0.2)
+        return 0.0
+
+    with toy(answering) as base, Generator(base, 2) as generator:
+        monkeypatch.setattr(generator, "_pause", held_up)
+        run = generator.run([REQUEST] * 1_000, rate=100, seconds=0.25, progress=False)
+    assert sorted(answer.index for answer in run.answers) == list(range(25))
+
+
 def test_at_once_sends_one_on_each_connection_and_charges_from_the_start() -> None:
     together = threading.Barrier(8)
 
