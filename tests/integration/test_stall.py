@@ -60,9 +60,9 @@ def run(program: str, size: int, forged: float = 0) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize(("size", "forged"), [(100, 0.0), (100, 0.5), (100, 1.0), (1_000, 0.0)])
 def test_a_ticker_beside_full_batches_never_stalls_for_20_ms(size: int, forged: float) -> None:
-    """One run of five is enough: another process may have had the cores in the others."""
+    """One run of three is enough: another process may have had the cores in the others."""
     worst: list[float] = []
-    while len(worst) < 5 and min(worst, default=1.0) >= 0.020:
+    while len(worst) < 3 and min(worst, default=1.0) >= 0.020:
         result = run(PROGRAM, size, forged)
         assert len(result["ticks"]) > 30, "the ticker hardly ran"
         worst.append(max(result["ticks"]))

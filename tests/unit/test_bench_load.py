@@ -88,7 +88,7 @@ def test_a_stall_is_charged_to_every_request_that_was_due_meanwhile() -> None:
     stalled = next(answer for answer in run.answers if answer.index == at)
     ends = stalled.sent + stall
     waiting = [answer for answer in run.answers if stalled.sent < answer.due < ends]
-    assert len(waiting) >= 10
+    assert len(waiting) >= 20
     for answer in waiting:
         assert answer.due == pytest.approx(answer.index / rate)
         assert answer.done - answer.due >= ends - answer.due
